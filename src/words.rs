@@ -1,0 +1,224 @@
+//! The words of others made fit to show: bounded, control characters escaped, secrets cut out.
+//!
+//! Pure. The one place that redacts and the one place that bounds text.
+
+use std::collections::HashMap;
+
+use crate::secret::Secret;
+
+/// The most characters of somebody else's words that are shown.
+const SHOWN: usize = 300;
+/// The most bytes that are looked at: enough that a long run of secrets does not hide all the
+/// rest, little enough that a reply of a megabyte costs nothing.
+const LOOKED_AT: usize = 8 * SHOWN;
+/// The shortest piece of a secret that is cut out; a shorter secret is cut out as a whole.
+const PIECE: usize = 12;
+/// A secret shorter than this would cut holes into ordinary words, and show itself by them.
+const SHORTEST: usize = 4;
+
+/// Knows the secrets of a run so far, and quotes the words of others without them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Redactor {
+    secrets: Vec<Secret>,
+}
+
+impl Redactor {
+    pub(crate) fn add(&mut self, secret: &Secret) {
+        self.secrets.push(secret.clone());
+    }
+
+    /// This redactor with one more secret.
+    pub(crate) fn with(&self, secret: &Secret) -> Self {
+        let mut more = self.clone();
+        more.add(secret);
+        more
+    }
+
+    /// The words, on one line, at most 300 characters, without any 12-character piece of a
+    /// secret (percent-decoded too) and without anything shaped like a JWT.
+    pub(crate) fn quote(&self, words: &str) -> String {
+        let mut end = words.len().min(LOOKED_AT);
+        while !words.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (looked_at, rest) = words.split_at(end);
+        let hidden = self.hidden(looked_at);
+        let mut quoted = String::new();
+        let mut length = 0;
+        let mut last = '\0';
+        let mut hiding = false;
+        for (index, character) in looked_at.char_indices() {
+            if length >= SHOWN {
+                quoted.push('…');
+                return quoted;
+            }
+            if hidden.get(index).copied().unwrap_or(false) {
+                if !hiding {
+                    quoted.push_str("[redacted]");
+                    length += 10;
+                }
+                hiding = true;
+                continue;
+            }
+            hiding = false;
+            let before = quoted.len();
+            match character {
+                '"' | '\'' | '\\' => quoted.push(character),
+                // Azure Pipelines runs `##vso[...]` wherever it stands in a line of a log.
+                '#' if last == '#' => quoted.extend(character.escape_unicode()),
+                _ => quoted.extend(character.escape_debug()),
+            }
+            length += quoted[before..].chars().count();
+            last = character;
+        }
+        if !rest.is_empty() {
+            quoted.push('…');
+        }
+        quoted
+    }
+
+    /// For each byte of the text whether it is part of a secret.
+    fn hidden(&self, text: &str) -> Vec<bool> {
+        let mut hidden = vec![false; text.len()];
+        // The text as it stands, then percent-decoded, until decoding changes nothing: each byte
+        // with the range of the text that it came from.
+        let mut view: Vec<(u8, usize, usize)> = text
+            .bytes()
+            .enumerate()
+            .map(|(index, byte)| (byte, index, index + 1))
+            .collect();
+        loop {
+            let bytes: Vec<u8> = view.iter().map(|(byte, ..)| *byte).collect();
+            let mut hide = |from: usize, to: usize| {
+                if let (Some(first), Some(last)) = (view.get(from), view.get(to - 1))
+                    && let Some(range) = hidden.get_mut(first.1..last.2)
+                {
+                    range.fill(true);
+                }
+            };
+            self.find_secrets(&bytes, &mut hide);
+            find_tokens(&bytes, &mut hide);
+            let decoded = percent_decoded(&view);
+            if decoded.len() == view.len() {
+                return hidden;
+            }
+            view = decoded;
+        }
+    }
+
+    fn find_secrets(&self, bytes: &[u8], hide: &mut impl FnMut(usize, usize)) {
+        // Case is ignored: a host name is lowered on its way, and is a leak all the same.
+        let bytes = bytes.to_ascii_lowercase();
+        for secret in &self.secrets {
+            let secret = secret.expose().to_ascii_lowercase();
+            let length = secret.len().min(PIECE);
+            if length < SHORTEST {
+                continue;
+            }
+            // The text is short and a token may be a megabyte: index the text, walk the secret.
+            let mut places: HashMap<&[u8], Vec<usize>> = HashMap::new();
+            for (place, piece) in bytes.windows(length).enumerate() {
+                places.entry(piece).or_default().push(place);
+            }
+            for piece in secret.as_bytes().windows(length) {
+                for place in places.remove(piece).into_iter().flatten() {
+                    hide(place, place + length);
+                }
+            }
+        }
+    }
+}
+
+/// Hides what looks like a JWT: `eyJ` (the base64 of `{"`), then segments with a dot among them.
+fn find_tokens(bytes: &[u8], hide: &mut impl FnMut(usize, usize)) {
+    let in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    let mut from = 0;
+    while let Some(rest) = bytes.get(from..).filter(|rest| !rest.is_empty()) {
+        let skipped = rest.windows(3).position(|window| window == b"eyJ");
+        let start = from + skipped.unwrap_or(rest.len());
+        let token = bytes.get(start..).unwrap_or_default();
+        let length = token.iter().take_while(|byte| in_token(byte)).count();
+        if token.iter().take(length).any(|byte| *byte == b'.') {
+            hide(start, start + length);
+        }
+        from = start + length;
+    }
+}
+
+fn percent_decoded(view: &[(u8, usize, usize)]) -> Vec<(u8, usize, usize)> {
+    let digit = |place: usize| {
+        view.get(place)
+            .and_then(|(byte, ..)| char::from(*byte).to_digit(16))
+    };
+    let mut decoded = Vec::with_capacity(view.len());
+    let mut place = 0;
+    while let Some(&(byte, start, end)) = view.get(place) {
+        match (byte, digit(place + 1), digit(place + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                let end = view.get(place + 2).map_or(end, |last| last.2);
+                decoded.push(((high * 16 + low) as u8, start, end));
+                place += 3;
+            }
+            _ => {
+                decoded.push((byte, start, end));
+                place += 1;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redactor() -> Redactor {
+        let mut redactor = Redactor::default();
+        redactor.add(&Secret::new("abcdefghijklmnopqrstuvwxyz+/="));
+        redactor.add(&Secret::new("hunter2"));
+        redactor
+    }
+
+    #[test]
+    fn pieces_of_secrets_are_cut_out_whatever_their_spelling() {
+        let cases = [
+            (
+                "got abcdefghijklmnopqrstuvwxyz+/= here",
+                "got [redacted] here",
+            ),
+            ("got ABCDEFGHIJKLM here", "got [redacted] here"),
+            ("only abcdefghijk", "only abcdefghijk"),
+            (
+                "xyz%2B%2f%3D uvwxyz%2B%2F%3D ijkl%6dnopqrstuv.",
+                "xyz%2B%2f%3D uvwxyz%2B%2F%3D [redacted].",
+            ),
+            (
+                "tuvwxyz%252B%252F%253D tuvwxyzuvwxyz",
+                "tuvwxyz%252B%252F%253D tuvwxyzuvwxyz",
+            ),
+            ("qrstuvwxyz%252B%252F%253D.", "[redacted]."),
+            ("password hunter2!", "password [redacted]!"),
+            ("jwt eyJhbGciOi.eyJpc3M.c2ln, done", "jwt [redacted], done"),
+            ("eyJust a word", "eyJust a word"),
+        ];
+        for (words, shown) in cases {
+            assert_eq!(redactor().quote(words), shown, "{words}");
+        }
+    }
+
+    #[test]
+    fn control_characters_and_log_commands_are_escaped() {
+        let quoted = redactor().quote("a\nb\u{1b}[31m\u{202e}c\t\"q\" 'it' \\ é ##vso[x]");
+        assert_eq!(
+            quoted,
+            "a\\nb\\u{1b}[31m\\u{202e}c\\t\"q\" 'it' \\ é #\\u{23}vso[x]"
+        );
+    }
+
+    #[test]
+    fn words_are_bounded() {
+        let quoted = redactor().quote(&"word ".repeat(40_000));
+        assert_eq!(quoted.chars().count(), SHOWN + 1);
+        assert!(quoted.ends_with('…'));
+    }
+}

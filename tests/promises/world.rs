@@ -1,0 +1,259 @@
+//! The world of a test: a Connect server, a token, and the program called with both.
+//!
+//! Every call is held to what is promised of all of them: a whole document or nothing, no secret
+//! where it does not belong, no control character, no line without end.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::support::certs::Ca;
+use crate::support::jwt::{github_claims, jwt};
+use crate::support::process::{Outcome, Run, Running, Stdin};
+use crate::support::server::{Builder, Reply, Server, Step, get, post};
+
+pub const KEY: &str = "Zq83hfkLmn20sQkxPqsA7c1f4a539f0e";
+pub const METADATA: &str = "/.well-known/oauth-authorization-server";
+pub const TOKEN_ENDPOINT: &str = "/__api__/v1/oauth/token";
+pub const USER: &str = "/__api__/v1/user";
+const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// A GitHub token for the audience that Connect expects.
+pub fn token() -> &'static str {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    TOKEN.get_or_init(|| jwt(&github_claims("connect")))
+}
+
+/// A new file with this content.
+pub fn file(name: &str, content: impl AsRef<[u8]>) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}-{number}-{name}", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// The file of the CA that the servers' certificates are from.
+pub fn ca_file() -> &'static str {
+    static FILE: OnceLock<String> = OnceLock::new();
+    FILE.get_or_init(|| file("ca.pem", Ca::shared().pem()))
+}
+
+pub fn token_file() -> &'static str {
+    static FILE: OnceLock<String> = OnceLock::new();
+    FILE.get_or_init(|| file("token.jwt", format!("{}\n", token())))
+}
+
+/// What a Connect server says of itself.
+pub fn metadata() -> Value {
+    json!({
+        "issuer": "{origin}",
+        "token_endpoint": format!("{{origin}}{TOKEN_ENDPOINT}"),
+        "grant_types_supported": ["authorization_code", TOKEN_EXCHANGE],
+    })
+}
+
+pub fn issued() -> Value {
+    json!({
+        "access_token": KEY,
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Key",
+        "expires_in": 3600,
+    })
+}
+
+pub fn discovery() -> Step {
+    get(METADATA).reply(Reply::json(200, metadata()))
+}
+
+pub fn exchange() -> Step {
+    post(TOKEN_ENDPOINT).reply(Reply::json(200, issued()))
+}
+
+/// A server that is asked for its metadata and exchanges one token.
+pub fn connect() -> Builder {
+    Server::tls().step(discovery()).step(exchange())
+}
+
+/// A server that exchanges any number of tokens.
+pub fn open_connect() -> Builder {
+    Server::tls().route(discovery()).route(exchange())
+}
+
+/// A server that is asked for its metadata, and answers the exchange like this.
+pub fn answering(reply: Reply) -> Builder {
+    Server::tls()
+        .step(discovery())
+        .step(post(TOKEN_ENDPOINT).reply(reply))
+}
+
+/// A refusal as OAuth spells it.
+pub fn refusing(error: &str, description: &str) -> Builder {
+    let refusal = json!({"error": error, "error_description": description});
+    answering(Reply::json(400, refusal))
+}
+
+/// A call of the program.
+pub struct Call {
+    run: Run,
+    format: String,
+    secrets: Vec<String>,
+}
+
+/// The program with nothing but these arguments.
+pub fn call(args: &[&str]) -> Call {
+    let format = args
+        .windows(2)
+        .find(|pair| matches!(pair[0], "-f" | "--format"))
+        .map_or("json", |pair| pair[1]);
+    Call {
+        run: Run::new(env!("CARGO_BIN_EXE_connect-credential")).args(args),
+        format: format.into(),
+        secrets: vec![token().into(), KEY.into()],
+    }
+}
+
+/// The program pointed at a server, with the token in a file.
+pub fn call_at(server: &Server, args: &[&str]) -> Call {
+    call(args)
+        .args(&["-s", &server.url(), "--cacert", ca_file()])
+        .args(&["--identity-token-file", token_file()])
+}
+
+impl Call {
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.run = self.run.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.run = self.run.env(name, value);
+        self
+    }
+
+    pub fn stdin(mut self, stdin: impl Into<Stdin>) -> Self {
+        self.run = self.run.stdin(stdin);
+        self
+    }
+
+    /// Something else that may be shown nowhere.
+    pub fn secret(mut self, secret: &str) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// For a test that acts while the program runs; what is promised of every call is then left
+    /// to the test.
+    pub fn spawn(self) -> Running {
+        self.run.spawn()
+    }
+
+    pub fn run(self) -> Outcome {
+        let Self {
+            run,
+            format,
+            secrets,
+        } = self;
+        let outcome = run.run();
+        assert!(!outcome.killed, "the program hung: {outcome:#?}");
+        assert_eq!(outcome.signal, None, "{outcome:#?}");
+        let status = outcome.status.unwrap();
+        assert!((0..=6).contains(&status) || status >= 100, "{outcome:#?}");
+        for secret in &secrets {
+            assert_hidden(secret, &outcome.stderr);
+            if status != 0 {
+                assert_hidden(secret, &outcome.text());
+            }
+        }
+        assert_clean(&outcome.stderr);
+        if status != 0 {
+            assert_clean(&outcome.text());
+            assert!(
+                outcome.stderr.starts_with("connect-credential: "),
+                "{outcome:#?}"
+            );
+            assert_failure(&format, &outcome);
+        }
+        outcome
+    }
+
+    /// Runs it, and expects this failure.
+    pub fn fails(self, status: i32, code: &str) -> Outcome {
+        let is_json = self.format == "json";
+        let outcome = self.run();
+        assert_eq!(outcome.status, Some(status), "{outcome:#?}");
+        if is_json {
+            assert_eq!(outcome.code(), code, "{outcome:#?}");
+        }
+        outcome
+    }
+
+    /// Runs it, and expects success, with nothing on stderr.
+    pub fn succeeds(self) -> Outcome {
+        let outcome = self.run();
+        assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+        assert_eq!(outcome.stderr, "", "{outcome:#?}");
+        outcome
+    }
+}
+
+/// Fails where 12 characters of a secret, as they are or percent-encoded, stand in a text.
+pub fn assert_hidden(secret: &str, text: &str) {
+    // The claims of a JWT may be told; its signature and its encoded segments may not.
+    for piece in secret.as_bytes().windows(12.min(secret.len())) {
+        let piece = String::from_utf8_lossy(piece);
+        assert!(
+            !text.contains(&*piece),
+            "{piece} of a secret is shown in:\n{text}"
+        );
+    }
+    let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    for piece in encoded.as_bytes().windows(36.min(encoded.len())) {
+        let piece = String::from_utf8_lossy(piece);
+        assert!(
+            !text.contains(&*piece),
+            "{piece} of a secret is shown in:\n{text}"
+        );
+    }
+}
+
+/// Fails at a control character but the line feed, and at a line without end.
+pub fn assert_clean(text: &str) {
+    for line in text.lines() {
+        assert!(
+            !line.contains(char::is_control),
+            "a control character in {line:?}"
+        );
+        assert!(line.chars().count() < 4_000, "a line without end: {line:?}");
+    }
+}
+
+/// On failure stdout is one whole document or nothing, by the format.
+fn assert_failure(format: &str, outcome: &Outcome) {
+    match format {
+        "json" => {
+            let document = outcome.json();
+            let error = document["error"].as_object().expect("an error object");
+            let keys: Vec<&str> = error.keys().map(String::as_str).collect();
+            let all = [
+                "code",
+                "hints",
+                "http_status",
+                "message",
+                "oauth_error",
+                "retryable",
+            ];
+            assert_eq!(keys, all, "{outcome:#?}");
+            assert_eq!(document["version"], 1);
+            assert!(outcome.stdout.ends_with(b"}\n"));
+        }
+        "env" => {
+            let expected = format!("(exit {})\n", outcome.status.unwrap());
+            assert_eq!(outcome.text(), expected);
+        }
+        _ => assert_eq!(outcome.text(), ""),
+    }
+}
