@@ -18,17 +18,22 @@ Exchange an OIDC identity token for a short-lived Posit Connect API key.
 Usage:
   connect-credential [OPTIONS]
   connect-credential [OPTIONS] get|store|erase      the request is on stdin
+  connect-credential [OPTIONS] -- COMMAND [ARG...]  run it with CONNECT_SERVER
+                                                    and CONNECT_API_KEY set
 
 Options:
   -s, --server URL                 the Connect server
       --identity-token TOKEN       the identity token; - reads it from stdin
       --identity-token-file FILE   a file that holds it
-      --identity-provider NAME     where to get one: auto (default), none
+      --identity-provider NAME     where to get one: auto (default), none, github,
+                                   azure-devops, gitlab, circleci, bitbucket,
+                                   buildkite, google, workbench
       --audience AUD               the audience to ask for (default connect)
   -c, --cacert FILE                PEM certificates to trust for the server,
                                    in place of the system's
   -i, --insecure                   no certificate checks, http:// allowed
-  -f, --format NAME                json (default), key, header, env
+  -f, --format NAME                json (default), kubernetes, aws, git, bazel,
+                                   key, header, env, github
       --check                      use the new key once before it is printed
       --timeout SECONDS            the deadline for everything (default 30)
   -v, --verbose                    tell the steps on stderr
@@ -63,6 +68,8 @@ pub(crate) struct Typed {
     pub(crate) options: Layer,
     pub(crate) format: Option<Format>,
     pub(crate) verb: Option<Verb>,
+    /// The words behind `--`.
+    pub(crate) command: Option<Vec<OsString>>,
     pub(crate) verbose: bool,
     /// The first thing that is wrong with it.
     pub(crate) error: Option<Error>,
@@ -71,7 +78,7 @@ pub(crate) struct Typed {
 }
 
 /// What the request on stdin is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Get,
     Store,
@@ -98,6 +105,7 @@ pub(crate) fn parse(args: &[OsString]) -> Typed {
         options: Layer::new(LayerKind::Options),
         format: None,
         verb: None,
+        command: None,
         verbose: false,
         error: None,
         unknown_format: false,
@@ -106,15 +114,35 @@ pub(crate) fn parse(args: &[OsString]) -> Typed {
     loop {
         match typed.take(&mut parser) {
             Ok(true) => {}
-            Ok(false) => return typed,
+            Ok(false) => break,
             Err(error) => typed.error = typed.error.or(Some(error)),
         }
     }
+    typed.error = typed.error.take().or_else(|| typed.contradiction());
+    typed
 }
 
 impl Typed {
+    /// What cannot stand together.
+    fn contradiction(&self) -> Option<Error> {
+        let both =
+            |what| Error::usage(format!("{what} and a command behind -- do not go together"));
+        match (&self.command, self.verb, self.format) {
+            (Some(_), Some(_), _) => Some(both("a verb")),
+            (Some(_), _, Some(_)) => Some(both("--format")),
+            _ => None,
+        }
+    }
+
     /// Takes one argument, with its value; false at the end.
     fn take(&mut self, parser: &mut lexopt::Parser) -> Result<bool, Error> {
+        // A word behind `--` is the command's; `next` would not tell it from a verb.
+        if let Some(mut rest) = parser.try_raw_args()
+            && rest.next_if(|arg| arg == "--").is_some()
+        {
+            self.command = Some(rest.collect());
+            return Ok(false);
+        }
         let Some(arg) = parser.next().map_err(complaint)? else {
             return Ok(false);
         };

@@ -15,6 +15,7 @@ pub(crate) struct Error {
     pub(crate) http_status: Option<u16>,
     /// The `error` of RFC 6749 section 5.2, where the server sent one.
     pub(crate) oauth_error: Option<String>,
+    pub(crate) exit_status: u8,
     /// Whether the same call may succeed later.
     pub(crate) retryable: bool,
 }
@@ -27,6 +28,7 @@ impl Error {
             hints: Vec::new(),
             http_status: None,
             oauth_error: None,
+            exit_status: code.row().exit_status,
             retryable: code.row().retryable,
         }
     }
@@ -47,6 +49,12 @@ impl Error {
 
     pub(crate) fn status(mut self, http_status: u16) -> Self {
         self.http_status = Some(http_status);
+        self
+    }
+
+    /// Ends the program with a status that is not the code's own.
+    pub(crate) fn exits_with(mut self, status: u8) -> Self {
+        self.exit_status = status;
         self
     }
 

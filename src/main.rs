@@ -1,15 +1,15 @@
 //! The process: the only place that touches arguments, environment, stdio and clocks.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::{self, IsTerminal};
-use std::process::ExitCode;
+use std::io::{self, IsTerminal, Write};
+use std::process::{Command, ExitCode};
 use std::time::{Instant, SystemTime};
 
-use connect_credential::{Clock, Invocation, run};
+use connect_credential::{Clock, End, Invocation, run};
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    ExitCode::from(run(Invocation {
+    let end = run(Invocation {
         args: std::env::args_os().skip(1).collect(),
         env: std::env::vars_os().collect(),
         stdin: Box::new(io::stdin()),
@@ -23,5 +23,39 @@ fn main() -> ExitCode {
         started,
         // The standard library's own randomness, which it has from the system.
         seed: RandomState::new().hash_one(0),
-    }))
+    });
+    match end {
+        End::Exit(status) => ExitCode::from(status),
+        End::Become(command) => become_command(*command),
+    }
+}
+
+/// The process becomes the command: signals and exit status are its own.
+#[cfg(unix)]
+fn become_command(mut command: Command) -> ExitCode {
+    not_started(&std::os::unix::process::CommandExt::exec(&mut command))
+}
+
+/// Where no process can become another one, its exit status is passed on.
+#[cfg(not(unix))]
+fn become_command(mut command: Command) -> ExitCode {
+    match command.status() {
+        Ok(status) => ExitCode::from(
+            status
+                .code()
+                .and_then(|code| code.try_into().ok())
+                .unwrap_or(1),
+        ),
+        Err(error) => not_started(&error),
+    }
+}
+
+fn not_started(error: &io::Error) -> ExitCode {
+    // The exit status tells it where stderr cannot.
+    let _ = writeln!(
+        io::stderr(),
+        "connect-credential: the command cannot be executed: {}",
+        error.kind()
+    );
+    ExitCode::from(126)
 }

@@ -99,6 +99,12 @@ impl ServerUrl {
         url.origin() == self.origin() && url.path().starts_with(self.prefix())
     }
 
+    /// Whether a path is this server's prefix or lies below it, on a segment boundary. A path
+    /// with dot segments lies nowhere.
+    pub(crate) fn covers(&self, path: &str) -> bool {
+        !has_dot_segments(path) && format!("{path}/").starts_with(self.prefix())
+    }
+
     /// Where a reply to `from` may redirect discovery: inside the same origin, or from http to
     /// https on the same host, at any port. The server at the origin that it leads to, and the
     /// URL to ask next.
@@ -143,10 +149,7 @@ impl ServerUrl {
         }
         let path = rest.split('?').next().unwrap_or_default();
         let decoded = percent_decode_str(path).decode_utf8_lossy();
-        if decoded
-            .split(['/', '\\'])
-            .any(|segment| [".", ".."].contains(&segment))
-        {
+        if has_dot_segments(&decoded) {
             return Err("holds dot segments");
         }
         let resolved = self.0.join(advertised).map_err(|_| "is not a valid URL")?;
@@ -171,6 +174,11 @@ impl ServerUrl {
             elsewhere,
         })
     }
+}
+
+fn has_dot_segments(path: &str) -> bool {
+    path.split(['/', '\\'])
+        .any(|segment| [".", ".."].contains(&segment))
 }
 
 /// Splits an advertised endpoint into its authority, if it has one, and what follows.
@@ -210,6 +218,11 @@ impl fmt::Display for ServerUrl {
 pub(crate) struct Endpoint(Url);
 
 impl Endpoint {
+    /// A place of Connect's own, given by its path below the server's URL.
+    pub(crate) fn of_connect(server: &ServerUrl, below: &str) -> Self {
+        Self(server.join(below))
+    }
+
     /// `--token-endpoint`: taken as given, because the operator named it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Code, Error};
-use crate::exchange::{ACCESS_TOKEN, ID_TOKEN, OWN_FIELDS, Terms};
+use crate::exchange::{ID_TOKEN, OWN_FIELDS, Terms};
 use crate::identity::{Provider, Source};
 use crate::proxy::Proxies;
 use crate::secret::{Secret, SubjectToken};
@@ -26,16 +26,17 @@ pub(crate) struct Environment(HashMap<OsString, OsString>);
 
 impl Environment {
     pub(crate) fn new(variables: Vec<(OsString, OsString)>) -> Self {
-        Self(
-            variables
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        )
+        Self(variables.into_iter().collect())
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(OsStr::new(name)).map(OsString::as_os_str)
+        let value = self.0.get(OsStr::new(name))?;
+        (!value.is_empty()).then_some(value)
+    }
+
+    /// All of it.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.0.iter()
     }
 
     /// A variable's text; one that is not UTF-8 counts as unset, as curl and the runtimes of
@@ -113,6 +114,8 @@ pub(crate) enum LayerKind {
     Options,
     /// The request on stdin.
     Request,
+    /// The cluster's config in `KUBERNETES_EXEC_INFO`.
+    Cluster,
     Environment,
 }
 
@@ -121,13 +124,19 @@ impl LayerKind {
         match self {
             Self::Options => format!("--{}", field.name().replace('_', "-")),
             Self::Request => format!("{} in the request", field.name()),
+            Self::Cluster => {
+                format!(
+                    "{} in spec.cluster.config of KUBERNETES_EXEC_INFO",
+                    field.name()
+                )
+            }
             Self::Environment => field.variable().unwrap_or_default().to_owned(),
         }
     }
 
     pub(crate) fn error(self, message: impl Into<String>) -> Error {
         let code = match self {
-            Self::Request => Code::BadRequest,
+            Self::Request | Self::Cluster => Code::BadRequest,
             Self::Options | Self::Environment => Code::Usage,
         };
         Error::new(code, message)
@@ -279,6 +288,8 @@ pub(crate) struct Settings {
     pub(crate) terms: Terms,
     pub(crate) source: Source,
     pub(crate) audience: String,
+    /// Whether the audience was named, and is not only the default.
+    pub(crate) audience_named: bool,
     pub(crate) cacert: Option<PathBuf>,
     pub(crate) insecure: bool,
     pub(crate) check: bool,
@@ -316,14 +327,16 @@ impl Settings {
             let found = first(layers, field)?;
             Ok(found.map_or(default, |(_, text)| text).to_owned())
         };
+        let source = source(layers, env)?;
         Ok(Self {
             terms: Terms {
                 subject_token_type: text(Field::SubjectTokenType, ID_TOKEN)?,
-                requested_token_type: text(Field::RequestedTokenType, ACCESS_TOKEN)?,
+                requested_token_type: text(Field::RequestedTokenType, source.issues())?,
                 client_id: first(layers, Field::ClientId)?.map(|(_, id)| id.to_owned()),
                 params: params(layers)?,
             },
-            source: source(layers, env)?,
+            source,
+            audience_named: first(layers, Field::Audience)?.is_some(),
             audience: text(Field::Audience, DEFAULT_AUDIENCE)?,
             cacert: layers
                 .iter()

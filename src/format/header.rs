@@ -3,9 +3,5 @@
 use super::Credential;
 
 pub(super) fn render(credential: &Credential) -> String {
-    format!(
-        "Authorization: {} {}\n",
-        credential.scheme,
-        credential.api_key.expose()
-    )
+    format!("Authorization: {}\n", credential.authorization())
 }

@@ -8,12 +8,16 @@ use serde_json::{Map, Value};
 use super::Credential;
 use crate::cli::{TIMEOUT_RULE, seconds};
 use crate::error::{Code, Error};
+use crate::secret::Secret;
 use crate::settings::{Field, Layer, LayerKind};
 
 /// The version of the protocol that is spoken.
 const VERSION: u64 = 1;
 /// The most bytes of a request.
 const REQUEST_LIMIT: u64 = 1024 * 1024;
+
+/// The fields of a request that are no texts.
+pub(crate) const OTHER_FIELDS: [&str; 5] = ["version", "insecure", "check", "timeout", "params"];
 
 /// Reads one request, without waiting for the end of input.
 ///
@@ -127,6 +131,18 @@ pub(crate) fn layer(request: &Map<String, Value>) -> Result<Layer, Error> {
         Some(_) => return Err(wrong_type("params", "an object of strings")),
     };
     Ok(layer)
+}
+
+/// The key that `erase` is told of.
+///
+/// # Errors
+/// `bad_request`.
+pub(crate) fn refused_key(request: &Map<String, Value>) -> Result<Option<Secret>, Error> {
+    match request.get("api_key") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(key)) => Ok(Some(Secret::new(key))),
+        Some(_) => Err(wrong_type("api_key", "a string")),
+    }
 }
 
 fn flag(request: &Map<String, Value>, field: &str) -> Result<Option<bool>, Error> {

@@ -62,8 +62,14 @@ pub(crate) enum Method<'a> {
     Get,
     /// A form-encoded POST: repeated only where the server cannot have acted on it.
     Form(&'a str),
-    /// Another POST, of a media type.
+    /// Another POST, of a media type, that may be repeated like a GET.
     Post(&'static str, &'a [u8]),
+}
+
+impl Method<'_> {
+    fn may_repeat(self) -> bool {
+        !matches!(self, Self::Form(_))
+    }
 }
 
 /// A reply: plain values, so that whoever reads it stays pure.
@@ -186,7 +192,7 @@ impl Http {
                 }
                 Ok(reply)
                     if matches!(reply.status, 502 | 504)
-                        && matches!(request.method, Method::Get)
+                        && request.method.may_repeat()
                         && tries < TRIES =>
                 {
                     (Ok(reply), self.jittered(wait, tries))
@@ -207,6 +213,16 @@ impl Http {
             std::thread::sleep(pause);
             wait = (wait * 2).min(LONGEST_WAIT);
         }
+    }
+
+    /// Waits before another try that the caller decided on; false where the deadline is nearer.
+    pub(crate) fn pause(&self, tries: u32) -> bool {
+        let pause = self.jittered(FIRST_WAIT * tries, tries);
+        let fits = self.deadline.remaining().is_some_and(|left| left > pause);
+        if fits {
+            std::thread::sleep(pause);
+        }
+        fits
     }
 
     /// Half to all of a wait, so that callers that failed together do not return together.
@@ -345,14 +361,13 @@ impl Http {
         )
     }
 
-    /// A GET is repeated after any dropped connection; a POST only where a kept connection went
+    /// What may be repeated is so after any dropped connection; the exchange only where a kept one went
     /// before any byte of the reply, as it does when the server closes it for having been idle.
     fn after_drop(&self, request: &Request) -> Next {
         let unanswered = self.progress.was_kept() && !self.progress.heard();
-        match request.method {
-            Method::Get => Next::Repeat,
-            _ if unanswered => Next::Repeat,
-            _ => Next::GiveUp,
+        match request.method.may_repeat() || unanswered {
+            true => Next::Repeat,
+            false => Next::GiveUp,
         }
     }
 }

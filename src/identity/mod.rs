@@ -1,20 +1,34 @@
 //! The subject token: where it comes from, and reading it there.
 
 mod claims;
+mod provider;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
+use crate::command::Command;
 use crate::error::{Code, Error};
+use crate::exchange::ACCESS_TOKEN;
+use crate::http::{Http, Method, Request};
 use crate::input;
 use crate::secret::{Secret, SubjectToken};
 use crate::settings::Environment;
+use crate::words::Redactor;
 pub(crate) use claims::Claims;
+pub(crate) use provider::{Fetch, Plan, Program, Provider};
 
 /// The most bytes of an identity token.
 const TOKEN_LIMIT: usize = 1024 * 1024;
+/// How often a provider that says it is not ready yet is asked.
+const TRIES: u32 = 3;
 
 /// Where the identity token comes from.
 #[derive(Debug)]
@@ -31,33 +45,30 @@ pub(crate) enum Source {
     },
 }
 
-/// A platform that hands out identity tokens: a row of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Provider {}
+/// What Connect's user federation issues.
+const CONNECT_API_KEY: &str = "urn:posit:connect:api-key";
 
-impl Provider {
-    const ALL: [Self; 0] = [];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {}
+impl Source {
+    /// Whether the exchange is Connect's user federation, which takes a person's token at a place
+    /// of its own.
+    pub(crate) fn is_federated(&self) -> bool {
+        matches!(self, Self::Provider(Provider::Workbench))
     }
 
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|provider| provider.name() == name)
+    /// The token type to request where none is named.
+    pub(crate) fn issues(&self) -> &'static str {
+        match self.is_federated() {
+            true => CONNECT_API_KEY,
+            false => ACCESS_TOKEN,
+        }
     }
 
-    /// The names, as a message lists them.
-    pub(crate) fn names() -> String {
-        let names = ["auto", "none"].into_iter();
-        let all: Vec<&str> = names.chain(Self::ALL.into_iter().map(Self::name)).collect();
-        all.join(", ")
-    }
-
-    /// The provider that the environment speaks of; the network is not asked.
-    pub(crate) fn detect(_: &Environment) -> Option<Self> {
-        None
+    /// The variable that a provider's token stands in, where it does.
+    pub(crate) fn variable(&self, env: &Environment, audience: &str) -> Option<String> {
+        match self {
+            Self::Provider(provider) => provider.variable(env, audience),
+            _ => None,
+        }
     }
 }
 
@@ -89,4 +100,239 @@ fn from_bytes(bytes: Zeroizing<Vec<u8>>, name: &str) -> Result<SubjectToken, Err
     Secret::visible_ascii(text)
         .map(SubjectToken)
         .map_err(|why| unreadable(why.what()))
+}
+
+/// Asks a provider for a token over HTTP.
+///
+/// # Errors
+/// `identity_provider_failed`, or `timeout`.
+pub(crate) fn fetch(
+    provider: Provider,
+    fetch: &Fetch,
+    http: &Http,
+    redactor: &Redactor,
+) -> Result<SubjectToken, Error> {
+    let request = Request {
+        purpose: "the request for an identity token",
+        url: &fetch.url,
+        headers: &[(fetch.header.0, fetch.header.1.expose())],
+        method: match &fetch.post {
+            None => Method::Get,
+            Some((media_type, body)) => Method::Post(media_type, body.as_bytes()),
+        },
+    };
+    let mut tries = 1;
+    let reply = loop {
+        let reply = http
+            .send(&request)
+            .map_err(|error| of_provider(provider, error))?;
+        // GitHub answers like this for a moment after a job has begun.
+        let is_pending = reply.status == 403 && contains_ignoring_case(&reply.body, b"pending");
+        if !is_pending || tries == TRIES || !http.pause(tries) {
+            break reply;
+        }
+        tries += 1;
+    };
+    let words = String::from_utf8_lossy(&reply.body);
+    let failed = |why: &str| {
+        let retryable = matches!(reply.status, 429 | 500..=599);
+        let error = provider
+            .failed(why)
+            .status(reply.status)
+            .retryable(retryable);
+        match words.trim() {
+            "" => error,
+            _ if reply.status == 200 => error,
+            said => error.hint(format!("it said: {}", redactor.quote(said))),
+        }
+    };
+    if reply.status != 200 {
+        return Err(failed(&format!("it answered with HTTP {}", reply.status)));
+    }
+    let answer: Value;
+    let token = match fetch.member {
+        None => Some(&*words),
+        Some(member) => {
+            answer = serde_json::from_slice(&reply.body)
+                .map_err(|_| failed("its answer (HTTP 200) is not JSON"))?;
+            answer.get(member).and_then(Value::as_str)
+        }
+    };
+    let member = fetch.member.unwrap_or("token");
+    let token = token.ok_or_else(|| failed(&format!("its answer (HTTP 200) has no {member}")))?;
+    Secret::visible_ascii(token)
+        .map(SubjectToken)
+        .map_err(|why| failed(&format!("its token {}", why.what())))
+}
+
+/// A failure of HTTP as the provider's; the deadline and a proxy's misuse stay what they are.
+fn of_provider(provider: Provider, error: Error) -> Error {
+    match error.code {
+        Code::Timeout | Code::Usage => error,
+        _ => {
+            let retryable = error.retryable;
+            let told = provider.failed(&error.message).retryable(retryable);
+            let told = error.http_status.into_iter().fold(told, Error::status);
+            told.hints(error.hints)
+        }
+    }
+}
+
+fn contains_ignoring_case(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
+}
+
+/// Runs a provider's program, without a shell.
+///
+/// # Errors
+/// `identity_provider_failed`, or `timeout`, and then the program is killed.
+pub(crate) fn run(
+    provider: Provider,
+    program: Program,
+    env: &Environment,
+    deadline: Deadline,
+) -> Result<SubjectToken, Error> {
+    let found = match (Command::find(&program.words, env), program.instead) {
+        (Ok(found), _) => found,
+        (Err(_), Some(instead)) => return Ok(instead),
+        (Err(error), None) => {
+            return Err(provider.failed(&error.message).hints(provider.help("")));
+        }
+    };
+    let mut command = found.plain(env);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let unable = |_| provider.failed("its program cannot be started");
+    let mut child = Killed(command.spawn().map_err(unable)?);
+    let stderr = child.0.stderr.take().map(drained);
+    let stdout = child.0.stdout.take();
+    let stdout = stdout.ok_or_else(|| provider.failed("its program has no output"))?;
+    let mut stdout = input::Patient::new(move || Ok(stdout), deadline).map_err(unable)?;
+    let name = format!("the output of {}", provider.name());
+    let output = input::read_to_end(&mut stdout, TOKEN_LIMIT, 0)
+        .map_err(|why| why.into_error(Code::IdentityProviderFailed, name.clone()))?;
+    let output = Zeroizing::new(output);
+    if !child.succeeds(deadline)? {
+        let said = stderr.and_then(|said| said.recv_timeout(Duration::from_millis(200)).ok());
+        let said = said.unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let error = provider.failed("its program ended with a failure");
+        return Err(match said.trim() {
+            "" => error,
+            said => error.hint(format!("it said: {}", Redactor::default().quote(said))),
+        });
+    }
+    let text = std::str::from_utf8(&output).unwrap_or("\0");
+    Secret::visible_ascii(text)
+        .map(SubjectToken)
+        .map_err(|why| provider.failed(&format!("{name} {}", why.what())))
+}
+
+/// Reads what a program says on stderr, so that it is never blocked by saying it, and keeps the
+/// beginning.
+fn drained(mut stderr: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let mut said = Vec::new();
+        let _ = (&mut stderr).take(16 * 1024).read_to_end(&mut said);
+        let _ = sender.send(said);
+        let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+    });
+    receiver
+}
+
+/// A running program that does not outlive its use.
+struct Killed(Child);
+
+impl Killed {
+    /// Waits for its end. Its output has ended already, so that is a matter of moments.
+    fn succeeds(&mut self, deadline: Deadline) -> Result<bool, Error> {
+        loop {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Ok(status.success());
+            }
+            if deadline.has_passed() {
+                let message =
+                    "the deadline passed while waiting for an identity provider's program";
+                return Err(Error::new(Code::Timeout, message));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Holds a provider's token against the audience that was asked for: a token made for another
+/// service must not reach this one. An opaque token says nothing, and passes.
+///
+/// # Errors
+/// `identity_provider_failed`, naming both audiences.
+pub(crate) fn check_audience(
+    provider: Provider,
+    token: &SubjectToken,
+    audience: &str,
+) -> Result<(), Error> {
+    let Some(claims) = Claims::of(token) else {
+        return Ok(());
+    };
+    let audiences = claims.audiences();
+    if audiences.contains(&audience) {
+        return Ok(());
+    }
+    let quote = |text: &str| Redactor::default().quote(text);
+    let made_for = match audiences.as_slice() {
+        [] => "no audience".to_owned(),
+        audiences => quote(&audiences.join(",")),
+    };
+    let why = format!(
+        "its token is for {made_for} and not for {}, so it was not sent",
+        quote(audience)
+    );
+    Err(provider
+        .failed(&why)
+        .hint("if that audience is right, ask for it with --audience"))
+}
+
+/// What is said where no identity token is to be found.
+pub(crate) fn nothing(automatic: bool, env: &Environment) -> Error {
+    let error = Error::new(
+        Code::NoIdentityToken,
+        "there is no identity token to exchange",
+    );
+    let error = match automatic {
+        false => error,
+        true => error.hint(
+            "looked for the options, CONNECT_IDENTITY_TOKEN, CONNECT_IDENTITY_TOKEN_FILE, \
+             and the variables of GitHub, Azure DevOps, GitLab, CircleCI, Bitbucket and Buildkite",
+        ),
+    };
+    let is_github = env.text("GITHUB_ACTIONS") == Some("true");
+    let error = match is_github {
+        false => error,
+        true => error.hints(Provider::Github.help("")).hints(fork(env)),
+    };
+    error
+        .hint("give one with --identity-token-file FILE or CONNECT_IDENTITY_TOKEN_FILE")
+        .hint("or with --identity-token - on stdin, or in CONNECT_IDENTITY_TOKEN")
+        .hint("or name a provider with --identity-provider")
+}
+
+/// A pull request from a fork gets no identity token, whatever the permissions say.
+fn fork(env: &Environment) -> Option<String> {
+    let event = std::fs::read(env.get("GITHUB_EVENT_PATH")?).ok()?;
+    let event: Value = serde_json::from_slice(&event).ok()?;
+    let is_fork = event.pointer("/pull_request/head/repo/fork")?.as_bool()?;
+    is_fork.then(|| {
+        "this run is for a pull request from a fork, which cannot have an identity token".to_owned()
+    })
 }

@@ -221,9 +221,9 @@ fn a_request_that_never_comes_ends_at_the_deadline() {
 }
 
 #[test]
-fn store_and_erase_read_their_request_and_do_nothing() {
-    for verb in ["store", "erase"] {
-        let request = json!({"version": 1, "server": "https://h", "api_key": KEY});
+fn store_and_an_erase_of_no_key_read_their_request_and_do_nothing() {
+    for (verb, key) in [("store", json!(KEY)), ("erase", json!(null))] {
+        let request = json!({"version": 1, "server": "https://h.invalid", "api_key": key});
         let outcome = call(&[verb]).stdin(request.to_string()).succeeds();
         assert_eq!(outcome.text(), "");
         call(&[verb]).stdin("nonsense").fails(2, "bad_request");

@@ -1,0 +1,120 @@
+//! What a run takes from its caller and gives back: stdin, environment, clocks; stdout and stderr.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, Deadline};
+use crate::error::{Code, Error};
+use crate::http::{Http, Trust};
+use crate::input::Patient;
+use crate::proxy::Proxies;
+use crate::settings::{Environment, Settings};
+
+/// Where the steps are told, with `--verbose`.
+pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Standard error, which the log shares with whoever tells a failure.
+pub(crate) type Stderr = Arc<Mutex<Box<dyn Write + Send>>>;
+
+/// What a run takes from its caller.
+pub(crate) struct Caller {
+    pub(crate) stdin: Option<Box<dyn Read + Send>>,
+    pub(crate) stdin_is_terminal: bool,
+    pub(crate) env: Environment,
+    pub(crate) clock: Clock,
+    pub(crate) started: Instant,
+    pub(crate) seed: u64,
+    pub(crate) log: Log,
+}
+
+impl Caller {
+    pub(crate) fn deadline(&self, timeout: Duration) -> Deadline {
+        Deadline::new(self.clock, self.started, timeout)
+    }
+
+    /// Stdin, to be read at most until the deadline.
+    pub(crate) fn stdin(&mut self, deadline: Deadline) -> Result<Patient, Error> {
+        let unreadable = || Error::usage("stdin cannot be read");
+        let stdin = self.stdin.take().ok_or_else(unreadable)?;
+        Patient::new(move || Ok(stdin), deadline).map_err(|_| unreadable())
+    }
+
+    /// A client for the Connect server, with the trust that was asked for.
+    pub(crate) fn http(&self, settings: &Settings, deadline: Deadline) -> Result<Http, Error> {
+        let trust = match (&settings.cacert, settings.insecure) {
+            (_, true) => Trust::Nothing,
+            (Some(file), false) => Trust::from_file(file, deadline)?,
+            (None, false) => Trust::system(&self.env),
+        };
+        Ok(self.client(settings.proxies.clone(), trust, deadline))
+    }
+
+    /// A client for an identity provider: always with the system's trust.
+    pub(crate) fn provider_http(&self, proxies: Proxies, deadline: Deadline) -> Http {
+        self.client(proxies, Trust::system(&self.env), deadline)
+    }
+
+    fn client(&self, proxies: Proxies, trust: Trust, deadline: Deadline) -> Http {
+        Http::new(deadline, proxies, trust, self.seed, self.log.clone())
+    }
+}
+
+/// One write, flushed.
+///
+/// # Errors
+/// `output`.
+pub(crate) fn print(stdout: &mut dyn Write, bytes: &[u8]) -> Result<(), Error> {
+    stdout
+        .write_all(bytes)
+        .and_then(|()| stdout.flush())
+        .map_err(|error| unwritable("stdout", &error))
+}
+
+/// Appends lines to a file in one write, after a line feed if its last line has none.
+///
+/// # Errors
+/// `output`.
+pub(crate) fn append(path: &Path, lines: &str) -> Result<(), Error> {
+    let write = || {
+        let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+        let mut last = [b'\n'];
+        if file.metadata()?.len() > 0 {
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+        }
+        let separator = if last == *b"\n" { "" } else { "\n" };
+        file.write_all(format!("{separator}{lines}").as_bytes())
+    };
+    write().map_err(|error| unwritable(&path.display().to_string(), &error))
+}
+
+fn unwritable(name: &str, error: &std::io::Error) -> Error {
+    Error::new(
+        Code::Output,
+        format!("{name} cannot be written: {}", error.kind()),
+    )
+}
+
+/// The lines of a failure. Where even that is impossible, the exit status is left to speak.
+pub(crate) fn tell(stderr: &Stderr, error: &Error) {
+    let mut lines = format!("connect-credential: {error}\n");
+    for hint in &error.hints {
+        lines.push_str(&format!("hint: {hint}\n"));
+    }
+    let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = stderr.write_all(lines.as_bytes());
+}
+
+/// Tells the steps on stderr, or nobody.
+pub(crate) fn logger(verbose: bool, stderr: Stderr) -> Log {
+    if !verbose {
+        return Arc::new(|_| {});
+    }
+    Arc::new(move |step| {
+        let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = stderr.write_all(format!("connect-credential: {step}\n").as_bytes());
+    })
+}

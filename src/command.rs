@@ -1,0 +1,126 @@
+//! `-- COMMAND`: finds a program, and what its environment is to be.
+//!
+//! Looks into the file system, and runs nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use crate::error::Error;
+use crate::format::Credential;
+use crate::settings::{Environment, Settings};
+
+/// A program that was found, with its arguments.
+#[derive(Debug)]
+pub(crate) struct Command {
+    path: PathBuf,
+    name: OsString,
+    args: Vec<OsString>,
+}
+
+impl Command {
+    /// Looks a program up as `env` does: a name with a separator is a path, any other is looked
+    /// for in `PATH`.
+    ///
+    /// # Errors
+    /// `usage`, with exit status 127 where there is no such program and 126 where it cannot be
+    /// run.
+    pub(crate) fn find(words: &[OsString], env: &Environment) -> Result<Self, Error> {
+        let (name, args) = words
+            .split_first()
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or_else(|| Error::usage("there is no command behind --"))?;
+        let path = look_up(name, env.get("PATH"))?;
+        Ok(Self {
+            path,
+            name: name.clone(),
+            args: args.to_vec(),
+        })
+    }
+
+    /// The command in the program's own environment.
+    pub(crate) fn plain(self, env: &Environment) -> process::Command {
+        let mut command = process::Command::new(&self.path);
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::arg0(&mut command, &self.name);
+        #[cfg(not(unix))]
+        let _ = &self.name;
+        command.args(self.args).env_clear().envs(env.all());
+        command
+    }
+
+    /// The command with the credential in its environment, and without what it was made from.
+    pub(crate) fn with(
+        self,
+        credential: &Credential,
+        settings: &Settings,
+        env: &Environment,
+    ) -> process::Command {
+        let mut command = self.plain(env);
+        command
+            .env_remove("CONNECT_IDENTITY_TOKEN")
+            .env_remove("CONNECT_IDENTITY_TOKEN_FILE")
+            .env("CONNECT_SERVER", credential.server.as_str())
+            .env("CONNECT_API_KEY", credential.api_key.expose());
+        if let Some(variable) = settings.source.variable(env, &settings.audience) {
+            command.env_remove(variable);
+        }
+        if let Some(cacert) = &settings.cacert {
+            command.env("CONNECT_CA_CERTIFICATE", cacert);
+        }
+        if settings.insecure {
+            command.env("CONNECT_INSECURE", "1");
+        }
+        command
+    }
+}
+
+fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
+    let shown = Path::new(name).display();
+    let not_found = || Error::usage(format!("the command {shown} is not found")).exits_with(127);
+    let not_executable =
+        || Error::usage(format!("the command {shown} cannot be executed")).exits_with(126);
+    if Path::new(name).components().count() > 1 || Path::new(name).is_absolute() {
+        let path = PathBuf::from(name);
+        return match kind(&path) {
+            Kind::Program => Ok(path),
+            Kind::NotExecutable => Err(not_executable()),
+            Kind::Missing => Err(not_found()),
+        };
+    }
+    let mut error = not_found();
+    for directory in std::env::split_paths(path.unwrap_or_default()) {
+        let path = directory.join(name);
+        match kind(&path) {
+            Kind::Program => return Ok(path),
+            Kind::NotExecutable => error = not_executable(),
+            Kind::Missing => {}
+        }
+    }
+    Err(error)
+}
+
+enum Kind {
+    Program,
+    NotExecutable,
+    Missing,
+}
+
+#[cfg(unix)]
+fn kind(path: &Path) -> Kind {
+    use std::os::unix::fs::PermissionsExt;
+    match path.metadata() {
+        Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Kind::Program,
+        Ok(_) => Kind::NotExecutable,
+        Err(_) => Kind::Missing,
+    }
+}
+
+/// Windows adds `.exe` by itself.
+#[cfg(not(unix))]
+fn kind(path: &Path) -> Kind {
+    match path.is_file() || path.with_extension("exe").is_file() {
+        true => Kind::Program,
+        false => Kind::Missing,
+    }
+}
