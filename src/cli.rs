@@ -25,9 +25,9 @@ Options:
   -s, --server URL                 the Connect server
       --identity-token TOKEN       the identity token; - reads it from stdin
       --identity-token-file FILE   a file that holds it
-      --identity-provider NAME     where to get one: auto (default), none, github,
-                                   azure-devops, gitlab, circleci, bitbucket,
-                                   buildkite, google, workbench
+      --identity-provider NAME     where to get one: auto (default), none,
+                                   github, azure-devops, gitlab, circleci,
+                                   bitbucket, buildkite, google, workbench
       --audience AUD               the audience to ask for (default connect)
   -c, --cacert FILE                PEM certificates to trust for the server,
                                    in place of the system's

@@ -24,7 +24,9 @@ fn unix(time: &str) -> u64 {
     let [year, month, day, hour, minute, second] = parts[..] else {
         panic!("{time} is not a time")
     };
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let years: u64 = (1970..year)
         .map(|year| 365 + u64::from(is_leap(year)))
         .sum();
