@@ -75,6 +75,9 @@ impl Command {
     }
 }
 
+/// Where programs are looked for without a `PATH`, as the system's own `execvp` does.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
 fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
     let shown = Path::new(name).display();
     let not_found = || Error::usage(format!("the command {shown} is not found")).exits_with(127);
@@ -89,7 +92,7 @@ fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
         };
     }
     let mut error = not_found();
-    for directory in std::env::split_paths(path.unwrap_or_default()) {
+    for directory in std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))) {
         let path = directory.join(name);
         match kind(&path) {
             Kind::Program => return Ok(path),

@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error};
-use crate::proxy::Proxies;
+use crate::proxy::{Proxies, Route};
 use crate::secret::Secret;
 pub(crate) use trust::Trust;
 use wire::{Dialer, Failure, Lookup, Progress};
@@ -42,6 +42,7 @@ pub(crate) const USER_AGENT: &str = concat!("connect-credential/", env!("CARGO_P
 pub(crate) struct Http {
     agent: Agent,
     deadline: Deadline,
+    proxies: Proxies,
     progress: Arc<Progress>,
     seed: u64,
     log: Arc<dyn Fn(&str) + Send + Sync>,
@@ -163,11 +164,12 @@ impl Http {
             .max_idle_age(deadline.timeout())
             .build();
         let lookup = Lookup::new(deadline, proxies.clone(), progress.clone());
-        let dialer = Dialer::new(deadline, proxies, trust, progress.clone());
+        let dialer = Dialer::new(deadline, proxies.clone(), trust, progress.clone());
         let agent = Agent::with_parts(config, dialer, lookup);
         Self {
             agent,
             deadline,
+            proxies,
             progress,
             seed,
             log,
@@ -298,22 +300,23 @@ impl Http {
     fn failure(&self, request: &Request, error: ureq::Error) -> (Error, Next) {
         let purpose = request.purpose;
         let host = host_and_port(request.url);
+        let way = match self.proxies.route(request.url) {
+            Ok(Route::Via(proxy)) => format!("{host} through the proxy {proxy}"),
+            _ => host.clone(),
+        };
         if self.deadline.has_passed() {
             let seconds = self.deadline.timeout().as_secs_f64();
-            let doing = self.progress.doing(&host);
+            let doing = self.progress.doing(&way);
             let message =
                 format!("the deadline of {seconds} s passed while {doing}, for {purpose}");
             return (Error::new(Code::Timeout, message), Next::GiveUp);
         }
         match error {
             ureq::Error::Other(error) => match error.downcast::<Failure>() {
-                Ok(failure) => {
-                    let repeat = failure.may_repeat();
-                    (
-                        failure.into_error(&host),
-                        if repeat { Next::Repeat } else { Next::GiveUp },
-                    )
+                Ok(failure) if failure.may_repeat() => {
+                    (failure.into_error(&host, &way), Next::Repeat)
                 }
+                Ok(failure) => (failure.into_error(&host, &way), Next::GiveUp),
                 Err(_) => (bad_reply(&host, purpose), Next::GiveUp),
             },
             ureq::Error::Io(error) => match wire::tls_error(&error) {
@@ -322,7 +325,7 @@ impl Http {
                     Next::GiveUp,
                 ),
                 None => (
-                    self.dropped(&host, purpose, &error),
+                    self.dropped(&way, purpose, &error),
                     self.after_drop(request),
                 ),
             },

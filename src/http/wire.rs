@@ -55,7 +55,8 @@ impl Failure {
         }
     }
 
-    pub(super) fn into_error(self, host: &str) -> Error {
+    /// `way` is the host, with the proxy on the way to it.
+    pub(super) fn into_error(self, host: &str, way: &str) -> Error {
         let unreachable = |message| Error::new(Code::Unreachable, message);
         match self {
             Self::UnknownHost { proxy: None } => {
@@ -66,8 +67,7 @@ impl Failure {
                 unreachable(format!("the host name of the proxy {proxy} is unknown"))
             }
             Self::Connect { proxy, error } => {
-                let to =
-                    proxy.map_or_else(|| host.to_owned(), |proxy| format!("the proxy {proxy}"));
+                let to = proxy.map_or_else(|| way.to_owned(), |proxy| format!("the proxy {proxy}"));
                 let how = match error.kind() {
                     io::ErrorKind::ConnectionRefused => "was refused",
                     io::ErrorKind::ConnectionReset => "was reset",
@@ -280,6 +280,16 @@ impl Target {
         }
     }
 
+    /// Host and port as messages name them, without a port that goes without saying.
+    fn shown(&self) -> String {
+        let authority = self.authority();
+        let suffix = if self.is_https { ":443" } else { ":80" };
+        authority
+            .strip_suffix(suffix)
+            .unwrap_or(&authority)
+            .to_owned()
+    }
+
     /// Host and port as CONNECT spells them.
     fn authority(&self) -> String {
         match self.host.contains(':') {
@@ -366,7 +376,7 @@ impl Dialer {
     fn handshake(&self, mut socket: Socket, target: &Target) -> Result<TlsStream, Failure> {
         let told = |error: &rustls::Error| {
             let clock = self.deadline.clock();
-            Failure::Told(trust::explain(error, &target.authority(), clock))
+            Failure::Told(trust::explain(error, &target.shown(), clock))
         };
         let config = match self.tls.get() {
             Some(config) => config.clone(),
@@ -456,6 +466,9 @@ fn tunnel(socket: &mut Socket, proxy: &Proxy, authority: &str) -> Result<(), Fai
         }),
     }
 }
+
+/// How often a kept connection is read before it counts as one that is never quiet.
+const TICKET_READS: usize = 8;
 
 type TlsStream = StreamOwned<ClientConnection, Socket>;
 
@@ -565,19 +578,15 @@ impl Transport for Wire {
         let is_open = match &mut self.stream {
             Stream::Plain(socket) => is_idle(socket.tcp.peek(&mut [0])),
             // TLS 1.3 sends tickets whenever it likes, so read what is there: no application
-            // data and no end may come of it.
-            Stream::Tls(tls) => loop {
-                match tls.conn.read_tls(&mut tls.sock.tcp) {
-                    Ok(0) => break false,
-                    Ok(_) => match tls.conn.process_new_packets() {
-                        Ok(state)
-                            if state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed() => {
-                        }
-                        _ => break false,
-                    },
-                    error => break is_idle(error),
-                }
-            },
+            // data and no end may come of it, nor more tickets than a server has reason to send.
+            Stream::Tls(tls) => (0..TICKET_READS).any(|_| {
+                let read = tls.conn.read_tls(&mut tls.sock.tcp);
+                let quiet = match tls.conn.process_new_packets() {
+                    Ok(state) => state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed(),
+                    Err(_) => false,
+                };
+                quiet && is_idle(read)
+            }),
         };
         let socket = match &self.stream {
             Stream::Plain(socket) => socket,
