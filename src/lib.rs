@@ -15,6 +15,8 @@
     )
 )]
 
+mod asked;
+mod beside;
 mod caller;
 mod check;
 mod cli;
@@ -29,6 +31,7 @@ mod http;
 mod identity;
 mod input;
 mod metadata;
+mod place;
 mod proxy;
 mod refusal;
 mod revocation;
@@ -40,24 +43,24 @@ mod words;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 pub use clock::Clock;
 
-use caller::{Caller, Log, append, logger, print, tell};
+use beside::side_by_side;
+use caller::{Caller, append, logger, print, tell};
 use cli::{Typed, Verb};
 use clock::Deadline;
 use command::Command;
 use error::{Code, Error};
 use expiry::Expiry;
-use format::{Credential, Format, Question, bazel, git, github, json, kubernetes};
+use format::{Credential, Format, github, kubernetes};
 use http::{Http, Method, Request};
 use identity::{Claims, Fetch, Plan, Provider, Source};
+use place::{Place, PlaceOf};
 use secret::{Secret, SubjectToken};
-use server::{Endpoint, ServerUrl};
-use settings::{Environment, Field, Layer, Settings};
+use settings::{Environment, Layer, Settings};
 use words::Redactor;
 
 /// A call of the program: all that a process has, as values.
@@ -175,66 +178,6 @@ impl Caller {
             append(&file, &github::variables(&credential))?;
         }
         Ok(End::Exit(0))
-    }
-
-    /// What the caller asks: the layers of settings above the environment, and the question of
-    /// the format.
-    fn asked(
-        &mut self,
-        options: Layer,
-        verb: Option<Verb>,
-        format: Format,
-        for_command: bool,
-    ) -> Result<Asked, Error> {
-        let mut asked = Asked {
-            layers: vec![options],
-            question: Question::Plain,
-            refused_key: None,
-        };
-        let Some(verb) = verb else {
-            if format == Format::Kubernetes
-                && !for_command
-                && let Some(info) = self.env.get(kubernetes::EXEC_INFO)
-            {
-                // What is not UTF-8 is no JSON either, and is told as such.
-                let (version, layer) = kubernetes::read_request(&info.to_string_lossy())?;
-                asked.question = Question::Kubernetes(version);
-                asked.layers.push(layer);
-            }
-            return Ok(asked);
-        };
-        format.admits(verb)?;
-        let uses_stdin = |layer: &Layer| layer.get(Field::IdentityToken).is_some_and(|t| t == "-");
-        if asked.layers.iter().any(uses_stdin) {
-            return Err(Error::usage(
-                "stdin cannot carry both the request and, for --identity-token -, the token",
-            ));
-        }
-        if verb == Verb::Other {
-            return Ok(asked);
-        }
-        if format == Format::Json && self.stdin_is_terminal {
-            return Err(
-                Error::usage("a verb reads a request from stdin, which is a terminal")
-                    .hint(r#"call it like this: echo '{"version":1}' | connect-credential get"#)
-                    .hint("without a verb, options and environment variables are enough"),
-            );
-        }
-        let mut stdin = self.stdin(self.deadline(settings::timeout(&asked.layers)))?;
-        match format {
-            Format::Git => {
-                let question = git::read_request(&mut stdin)?;
-                asked.refused_key = question.refused_key();
-                asked.question = Question::Git(question);
-            }
-            Format::Bazel => asked.question = Question::Bazel(bazel::read_request(&mut stdin)?),
-            _ => {
-                let request = json::read_request(&mut stdin)?;
-                asked.layers.push(json::layer(&request)?);
-                asked.refused_key = json::refused_key(&request)?;
-            }
-        }
-        Ok(asked)
     }
 
     /// The file that `GITHUB_ENV` names.
@@ -394,14 +337,6 @@ impl Caller {
     }
 }
 
-/// What the caller asks beside the environment.
-struct Asked {
-    layers: Vec<Layer>,
-    question: Question,
-    /// With `erase`, the key that the server no longer takes.
-    refused_key: Option<Secret>,
-}
-
 /// Whether a provider's token is held against the audience. Workbench is not asked for one, so
 /// its token is held against an audience only where somebody names one.
 fn holds_audience(provider: Provider, settings: &Settings) -> bool {
@@ -416,114 +351,6 @@ fn audience_rule(
     match holds_audience(provider, settings) {
         true => identity::check_audience(provider, token, &settings.audience),
         false => Ok(()),
-    }
-}
-
-/// Does both at once. The first failure is told without waiting for the other; on a tie it is
-/// the token's.
-fn side_by_side(
-    mint: impl FnOnce() -> Result<SubjectToken, Error> + Send + 'static,
-    find: impl FnOnce() -> Result<Place, Error> + Send + 'static,
-) -> Result<(SubjectToken, Place), Error> {
-    let (minted, token) = mpsc::sync_channel(1);
-    let (found, place) = mpsc::sync_channel(1);
-    let (done, either) = mpsc::sync_channel(2);
-    let unable = |_| Error::new(Code::Unavailable, "no thread can be started");
-    let other_done = done.clone();
-    // Nobody waits any more for what comes after a failure.
-    thread::Builder::new()
-        .spawn(move || {
-            let _ = minted.send(mint());
-            let _ = done.send(());
-        })
-        .map_err(unable)?;
-    thread::Builder::new()
-        .spawn(move || {
-            let _ = found.send(find());
-            let _ = other_done.send(());
-        })
-        .map_err(unable)?;
-    let (mut its_token, mut its_place) = (None, None);
-    while its_token.is_none() || its_place.is_none() {
-        let lost = |_| Error::new(Code::Unavailable, "a thread ended without a result");
-        either.recv().map_err(lost)?;
-        if let Ok(minted) = token.try_recv() {
-            its_token = Some(minted?);
-        }
-        if let Ok(found) = place.try_recv() {
-            its_place = Some(found?);
-        }
-    }
-    its_token
-        .zip(its_place)
-        .ok_or_else(|| Error::new(Code::Unavailable, "a thread ended without a result"))
-}
-
-/// Below a Connect server's URL, where its user federation takes a person's token.
-const FEDERATION: &str = "__api__/v1/oauth/integrations/credentials";
-
-/// The way to where the token goes: what the operator named, Connect's user federation, or what
-/// the server's metadata says under the endpoint rule.
-struct PlaceOf {
-    server: ServerUrl,
-    known: Option<Endpoint>,
-}
-
-impl PlaceOf {
-    fn new(settings: &Settings) -> Self {
-        let server = settings.server.clone();
-        let known = match &settings.token_endpoint {
-            None if settings.source.is_federated() => {
-                Some(Endpoint::of_connect(&server, FEDERATION))
-            }
-            named => named.clone(),
-        };
-        Self { server, known }
-    }
-
-    fn find(self, http: &Http, log: &Log) -> Result<Place, Error> {
-        if let Some(token_endpoint) = self.known {
-            return Ok(Place {
-                server: self.server,
-                token_endpoint,
-                elsewhere: None,
-            });
-        }
-        let (server, metadata) = discovery::discover(http, self.server)?;
-        let advertised = metadata.token_endpoint(&server)?;
-        let elsewhere = advertised
-            .elsewhere
-            .map(|origin| Redactor::default().quote(&origin));
-        if let Some(origin) = &elsewhere {
-            log(&format!(
-                "the metadata names {origin}, and the token stays with {server}"
-            ));
-        }
-        Ok(Place {
-            server,
-            token_endpoint: advertised.endpoint,
-            elsewhere,
-        })
-    }
-}
-
-/// Where the token goes.
-struct Place {
-    server: ServerUrl,
-    token_endpoint: Endpoint,
-    /// The origin that the metadata names in vain, where it is not the server's own.
-    elsewhere: Option<String>,
-}
-
-impl Place {
-    /// What a failed exchange may be due to.
-    fn elsewhere_hint(&self) -> Option<String> {
-        let origin = self.elsewhere.as_ref()?;
-        Some(format!(
-            "the metadata names {origin} as the token endpoint's origin, and the token was sent to \
-             {} instead; if it belongs there, name it with --token-endpoint",
-            self.server
-        ))
     }
 }
 
