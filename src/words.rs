@@ -174,6 +174,8 @@ fn percent_decoded(view: &[(u8, usize, usize)]) -> Vec<(u8, usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn redactor() -> Redactor {
@@ -224,5 +226,31 @@ mod tests {
         let quoted = redactor().quote(&"word ".repeat(40_000));
         assert_eq!(quoted.chars().count(), SHOWN + 1);
         assert!(quoted.ends_with('…'));
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_show_twelve_characters_of_a_secret(
+            secret in "[!-~]{12,80}",
+            before in ".{0,30}",
+            from in 0usize..80,
+            length in 12usize..80,
+            after in ".{0,30}",
+            encoded: bool,
+        ) {
+            let piece: String = secret.chars().skip(from).take(length).collect();
+            let piece = match encoded {
+                true => piece.bytes().map(|byte| format!("%{byte:02x}")).collect(),
+                false => piece,
+            };
+            let redactor = Redactor::default().with(&Secret::new(secret.clone()));
+            let quoted = redactor.quote(&format!("{before}{piece}{after}"));
+            prop_assert!(!quoted.contains(char::is_control), "{quoted:?}");
+            prop_assert!(quoted.chars().count() <= SHOWN + 12, "{quoted:?}");
+            for window in secret.as_bytes().windows(PIECE) {
+                let window = std::str::from_utf8(window).unwrap();
+                prop_assert!(!quoted.contains(window), "{quoted:?}");
+            }
+        }
     }
 }

@@ -225,3 +225,61 @@ pub(super) fn line(document: &impl Serialize) -> String {
     line.push('\n');
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<Layer, Error> {
+        let mut from = bytes;
+        layer(&read_request(&mut from)?)
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::hash_map(".{0,8}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_one_clean_error(bytes: Vec<u8>, object in "\\{.{0,40}") {
+            for bytes in [bytes.as_slice(), object.as_bytes()] {
+                if let Err(error) = read(bytes) {
+                    prop_assert!(!error.message.contains(char::is_control));
+                }
+            }
+        }
+
+        #[test]
+        fn a_field_of_any_type_is_taken_or_named_without_its_value(
+            name in prop_oneof![
+                Just("server"), Just("identity_token"), Just("audience"), Just("insecure"),
+                Just("timeout"), Just("params"), Just("check"), Just("version"),
+            ],
+            value in any_json(),
+        ) {
+            let mut request = serde_json::json!({"version": 1});
+            request[name] = value.clone();
+            if let Err(error) = read(request.to_string().as_bytes()) {
+                prop_assert!(error.message.contains(name), "{}", error.message);
+                if let Some(text) = value.as_str().filter(|text| text.len() > 8) {
+                    prop_assert!(!error.message.contains(text), "{}", error.message);
+                }
+            }
+        }
+    }
+}
