@@ -19,6 +19,7 @@ mod world;
 
 mod bad_input;
 mod command_line;
+mod documents;
 mod exchange;
 mod formats;
 mod network;

@@ -257,3 +257,24 @@ fn assert_failure(format: &str, outcome: &Outcome) {
         _ => assert_eq!(outcome.text(), ""),
     }
 }
+
+/// Whether a program is there; where it is not, says which test was not run, and in CI, which
+/// installs every program, fails.
+pub fn is_installed(program: &str, what: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_there {
+        not_run(program, what);
+    }
+    is_there
+}
+
+/// Says that a test could not run for want of a program.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must see it")]
+pub fn not_run(program: &str, what: &str) {
+    assert!(
+        std::env::var("CI").is_err(),
+        "{program} is not installed: {what}"
+    );
+    eprintln!("{program} is not installed: {what} was not run");
+}
