@@ -23,5 +23,8 @@ mod documents;
 mod exchange;
 mod formats;
 mod network;
+mod providers;
+mod recipes;
 mod request;
+mod revocation;
 mod token_safety;
