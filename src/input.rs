@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
+use zeroize::Zeroizing;
+
 use crate::clock::Deadline;
 use crate::error::{Code, Error};
 
@@ -77,10 +79,13 @@ pub(crate) fn read_to_end(
     Ok(bytes)
 }
 
+/// Some bytes of a stream, which may be a token's.
+type Chunk = Zeroizing<Vec<u8>>;
+
 /// A stream that blocks in a thread of its own, so that reading it ends at the deadline.
 pub(crate) struct Patient {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    current: io::Cursor<Vec<u8>>,
+    chunks: Receiver<io::Result<Chunk>>,
+    current: io::Cursor<Chunk>,
     deadline: Deadline,
 }
 
@@ -96,7 +101,7 @@ impl Patient {
                 Err(error) => return drop(sender.send(Err(error))),
             };
             loop {
-                let mut chunk = vec![0; 8 * 1024];
+                let mut chunk = Chunk::new(vec![0; 8 * 1024]);
                 let read = from.read(&mut chunk);
                 let is_last = !matches!(read, Ok(1..));
                 let chunk = read.map(|length| {
@@ -111,7 +116,7 @@ impl Patient {
         })?;
         Ok(Self {
             chunks,
-            current: io::Cursor::default(),
+            current: io::Cursor::new(Chunk::default()),
             deadline,
         })
     }
@@ -119,7 +124,7 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.current.read(buffer)?;
+        let read = read_from(&mut self.current, buffer);
         if read > 0 || buffer.is_empty() {
             return Ok(read);
         }
@@ -128,10 +133,22 @@ impl Read for Patient {
         match self.chunks.recv_timeout(left) {
             Ok(chunk) => {
                 self.current = io::Cursor::new(chunk?);
-                self.current.read(buffer)
+                Ok(read_from(&mut self.current, buffer))
             }
             Err(RecvTimeoutError::Timeout) => Err(timed_out()),
             Err(RecvTimeoutError::Disconnected) => Ok(0),
         }
     }
+}
+
+/// [`Read`] for a cursor over bytes that are wiped.
+fn read_from(chunk: &mut io::Cursor<Chunk>, buffer: &mut [u8]) -> usize {
+    let place = usize::try_from(chunk.position()).unwrap_or(usize::MAX);
+    let left = chunk.get_ref().get(place..).unwrap_or_default();
+    let length = left.len().min(buffer.len());
+    if let (Some(from), Some(to)) = (left.get(..length), buffer.get_mut(..length)) {
+        to.copy_from_slice(from);
+    }
+    chunk.set_position((place + length) as u64);
+    length
 }

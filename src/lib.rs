@@ -96,9 +96,15 @@ pub enum End {
 
 /// Runs the program.
 pub fn run(mut invocation: Invocation) -> End {
+    let stderr = Arc::new(Mutex::new(invocation.stderr));
     if let Some(text) = cli::information(&invocation.args) {
-        let printed = print(&mut invocation.stdout, text.as_bytes());
-        return End::Exit(printed.map_or_else(|error| error.exit_status, |()| 0));
+        return match print(&mut invocation.stdout, text.as_bytes()) {
+            Ok(()) => End::Exit(0),
+            Err(error) => {
+                tell(&stderr, &error);
+                End::Exit(error.exit_status)
+            }
+        };
     }
     let typed = cli::parse(&invocation.args);
     let env = Environment::new(invocation.env);
@@ -110,7 +116,6 @@ pub fn run(mut invocation: Invocation) -> End {
         });
     // A command's stdout is its own, and nobody knows what the caller of no format reads.
     let tells_failure = typed.command.is_none() && !typed.unknown_format;
-    let stderr = Arc::new(Mutex::new(invocation.stderr));
     let mut caller = Caller {
         stdin: Some(invocation.stdin),
         stdin_is_terminal: invocation.stdin_is_terminal,

@@ -13,6 +13,7 @@ use ureq::config::AutoHeaderValue;
 use ureq::http::{HeaderMap, header};
 use ureq::{Agent, http};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error};
@@ -77,7 +78,7 @@ impl Method<'_> {
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Zeroizing<Vec<u8>>,
     /// When the try that was answered began (UTC).
     pub(crate) sent: SystemTime,
     pub(crate) location: Option<String>,
@@ -92,7 +93,7 @@ impl Reply {
     pub(crate) fn new(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,
-            body,
+            body: Zeroizing::new(body),
             sent: SystemTime::UNIX_EPOCH,
             location: None,
             date: None,
@@ -256,7 +257,7 @@ impl Http {
                 let header = |name| text_header(response.headers(), name);
                 let reply = Reply {
                     status: response.status().as_u16(),
-                    body,
+                    body: Zeroizing::new(body),
                     sent,
                     location: header(header::LOCATION),
                     date: header(header::DATE),

@@ -452,9 +452,10 @@ fn tunnel(socket: &mut Socket, proxy: &Proxy, authority: &str) -> Result<(), Fai
             return Err(garbage());
         }
     }
-    let status = std::str::from_utf8(&head)
-        .ok()
-        .and_then(|head| head.strip_prefix("HTTP/1."))
+    // The reason behind the status may be in any encoding.
+    let head = String::from_utf8_lossy(&head);
+    let status = head
+        .strip_prefix("HTTP/1.")
         .and_then(|rest| rest.split_ascii_whitespace().nth(1))
         .and_then(|status| status.parse().ok())
         .ok_or_else(garbage)?;

@@ -102,6 +102,12 @@ fn a_full_disk_under_stdout_is_told_on_stderr() {
             .args(["-c", &script, env!("CARGO_BIN_EXE_connect-credential")])
             .run();
         assert_eq!(outcome.status, Some(1), "{outcome:#?}");
+        assert!(
+            outcome
+                .stderr
+                .starts_with("connect-credential: stdout cannot"),
+            "{outcome:?}"
+        );
     }
 }
 

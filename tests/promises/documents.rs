@@ -278,11 +278,67 @@ fn every_option_of_the_help_stands_in_the_readme() {
     }
 }
 
+#[test]
+fn every_option_of_the_readme_stands_in_the_help() {
+    let help = call(&["--help"]).succeeds().text();
+    let rows = README
+        .lines()
+        .skip_while(|line| !line.starts_with("| option |"));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    let first = |row: &'static str| row.trim_matches('|').split(" | ").next().unwrap();
+    for option in rows.flat_map(|row| first(row).split([' ', '`', ','])) {
+        if option.starts_with('-') {
+            assert!(help.contains(option), "{option} is not in the help");
+        }
+    }
+}
+
+#[test]
+fn the_fields_of_a_request_in_the_protocol_are_those_that_the_program_reads() {
+    let rows = PROTOCOL
+        .lines()
+        .skip_while(|line| !line.starts_with("| field |"));
+    let mut fields = 0;
+    for row in rows.take_while(|line| line.starts_with('|')).skip(2) {
+        let names = row.split(" | ").next().unwrap();
+        for field in names.split('`').skip(1).step_by(2) {
+            // A wrong type for every field that is read, and no fault in any other.
+            let mut request = json!({"version": 1});
+            request[field] = json!([]);
+            let outcome = call(&["get"])
+                .stdin(request.to_string())
+                .fails(2, "bad_request");
+            let message = format!("{field} in the request is not ");
+            assert!(outcome.stderr.contains(&message), "{field}: {outcome:?}");
+            fields += 1;
+        }
+    }
+    assert_eq!(fields, 16);
+}
+
+#[test]
+fn no_example_goes_on_without_a_key() {
+    for (language, program) in [("sh", "sh"), ("python", "python3")] {
+        if program == "python3" && !is_installed(program, "an example of the protocol") {
+            continue;
+        }
+        for (_, script) in blocks(PROTOCOL, language) {
+            let server = refusing("invalid_grant", "no match").start();
+            let outcome = run_example_at(&server, "/usr/bin/env", &[program, "-c", &script]);
+            assert!(matches!(outcome.status, Some(1..)), "{script}\n{outcome:?}");
+        }
+    }
+}
+
 /// Runs an example in an environment that has the program, a server and a token.
 fn run_example(program: &str, args: &[&str]) -> Outcome {
     let server = open_connect()
         .route(get(USER).reply(Reply::json(200, json!({"username": "ada"}))))
         .start();
+    run_example_at(&server, program, args)
+}
+
+fn run_example_at(server: &Server, program: &str, args: &[&str]) -> Outcome {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_connect-credential"));
     let folder = binary.parent().unwrap().display();
     let path = std::env::var("PATH").unwrap_or_default();

@@ -24,6 +24,7 @@ mod exchange;
 mod formats;
 mod network;
 mod providers;
+mod proxies;
 mod recipes;
 mod request;
 mod revocation;
