@@ -390,6 +390,10 @@ fn explain_certificate(error: &CertificateError, host: &str, clock: Clock) -> Er
             "the certificate of {host} is from an unknown issuer"
         ))
         .hint("name the issuer's certificate with --cacert FILE, if you trust it"),
+        CertificateError::BadSignature => tls(format!(
+            "the certificate of {host} is from an unknown issuer, which has the name of a trusted one"
+        ))
+        .hint("name the issuer's certificate with --cacert FILE, if you trust it"),
         CertificateError::ExpiredContext { not_after, .. } => tls(format!(
             "the certificate of {host} expired at {}, and this machine's clock says {now}",
             date(not_after)

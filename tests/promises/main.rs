@@ -29,3 +29,5 @@ mod recipes;
 mod request;
 mod revocation;
 mod token_safety;
+mod tries;
+mod trust;

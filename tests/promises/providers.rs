@@ -20,13 +20,6 @@ fn empty_folder() -> &'static str {
     FOLDER.get_or_init(|| folder("empty"))
 }
 
-fn folder(name: &str) -> String {
-    let path = file(name, "");
-    std::fs::remove_file(&path).unwrap();
-    std::fs::create_dir(&path).unwrap();
-    path
-}
-
 /// The program at a Connect server, with the test CA for the system's trust and no source of a
 /// token but what the test adds.
 fn at(server: &Server, args: &[&str]) -> Call {

@@ -36,6 +36,14 @@ pub fn file(name: &str, content: impl AsRef<[u8]>) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// A new folder.
+pub fn folder(name: &str) -> String {
+    let path = file(name, "");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    path
+}
+
 /// The file of the CA that the servers' certificates are from.
 pub fn ca_file() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();

@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, date_time_ymd,
 };
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The names a test server answers to.
@@ -98,6 +99,18 @@ impl Identity {
         let key = new_key();
         let certificate = params.self_signed(&key).expect("a self-signed certificate");
         Identity::from_parts(&certificate, &key)
+    }
+
+    /// A certificate and its key that another program made.
+    pub fn from_pem(certificate: &str, key: &str) -> Identity {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+        let key_der = PrivateKeyDer::from_pem_slice(key.as_bytes());
+        Identity {
+            chain: vec![der.expect("a certificate in PEM form")],
+            key: key_der.expect("a key in PEM form"),
+            cert_pem: certificate.into(),
+            key_pem: key.into(),
+        }
     }
 
     fn from_parts(certificate: &rcgen::Certificate, key: &KeyPair) -> Identity {
