@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::error::{Code, Error};
 use crate::http::Reply;
 use crate::metadata::TOKEN_EXCHANGE;
-use crate::secret::{ApiKey, SubjectToken};
+use crate::secret::{ApiKey, Secret, SubjectToken};
 use crate::words::Redactor;
 
 /// RFC 8693 section 3's identifier of an OpenID Connect ID token.
@@ -80,17 +80,19 @@ pub(crate) fn issued_key(reply: &Reply, redactor: &Redactor) -> Result<IssuedKey
         }
         _ => Map::new(),
     };
+    let access_token = answer.get("access_token").and_then(Value::as_str);
+    // A key that cannot be used is still no word to show.
+    let redactor = &access_token.map_or_else(
+        || redactor.clone(),
+        |access_token| redactor.with(&Secret::new(access_token)),
+    );
     if reply.status != 200 {
         return Err(refusal(reply, &answer, redactor));
     }
-    let api_key = answer
-        .get("access_token")
-        .and_then(Value::as_str)
-        .and_then(ApiKey::new)
-        .ok_or_else(|| {
-            let message = "the answer to the exchange has no access_token of visible ASCII";
-            bad(message).hints(server_words(&answer, redactor))
-        })?;
+    let api_key = access_token.and_then(ApiKey::new).ok_or_else(|| {
+        let message = "the answer to the exchange has no access_token of visible ASCII";
+        bad(message).hints(server_words(&answer, redactor))
+    })?;
     let issued_token_type = answer.get("issued_token_type").and_then(Value::as_str);
     Ok(IssuedKey {
         api_key,
@@ -214,7 +216,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::secret::Secret;
 
     fn answered(status: u16, body: impl ToString) -> Result<IssuedKey, Error> {
         let reply = Reply::new(status, body.to_string().into_bytes());

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use crate::support::process::Run;
 use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
 
@@ -315,12 +316,30 @@ fn a_kept_token_file_is_read_afresh_and_trimmed() {
 }
 
 #[test]
-fn verbose_tells_the_steps_and_no_secret() {
+fn verbose_tells_the_steps() {
     let server = connect().start();
-    let outcome = call_at(&server, &["-v"]).run();
-    assert_eq!(outcome.status, Some(0));
-    assert!(outcome.stderr.contains("GET"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("POST"), "{}", outcome.stderr);
+    let program = Run::new(env!("CARGO_BIN_EXE_connect-credential"));
+    let outcome = program
+        .args([
+            "-v",
+            "-s",
+            &server.url(),
+            "-c",
+            ca_file(),
+            "--identity-token",
+            token(),
+        ])
+        .run();
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    for words in [
+        "discovery: GET https://",
+        "the exchange: POST https://",
+        "a key was issued",
+    ] {
+        assert!(outcome.stderr.contains(words), "{outcome:?}");
+    }
+    assert_hidden(token(), &outcome.stderr);
+    assert_hidden(KEY, &outcome.stderr);
 }
 
 #[test]

@@ -2,54 +2,9 @@
 
 use snapbox::{assert_data_eq, file};
 
-use crate::support::process::{Outcome, Run};
+use crate::support::process::Run;
 use crate::support::server::Server;
 use crate::world::*;
-
-/// What a reader would have seen. Ports and times differ from run to run.
-fn transcript(server: &Server, args: &[&str], outcome: &Outcome) -> String {
-    let text = format!(
-        "$ connect-credential {}\n{}{}exit status {}\n",
-        args.join(" "),
-        outcome.text(),
-        outcome
-            .stderr
-            .lines()
-            .map(|line| format!("stderr: {line}\n"))
-            .collect::<String>(),
-        outcome.status.unwrap()
-    );
-    let text = text.replace(&server.url(), "https://connect.example.com");
-    // The token was made when the first test asked for it.
-    let text = (0..5).fold(text, |text, left| {
-        text.replace(&format!("expires in {left} min"), "expires in 4 min")
-    });
-    let mut shown = String::new();
-    let mut rest = text.as_str();
-    while let Some(first) = rest.chars().next() {
-        let length = if is_time(rest) {
-            shown.push_str("2026-11-23T22:00:00Z");
-            20
-        } else {
-            shown.push(first);
-            first.len_utf8()
-        };
-        rest = &rest[length..];
-    }
-    shown
-}
-
-fn is_time(text: &str) -> bool {
-    let shape = "0000-00-00T00:00:00Z";
-    text.len() >= shape.len()
-        && text
-            .bytes()
-            .zip(shape.bytes())
-            .all(|(byte, shape)| match shape {
-                b'0' => byte.is_ascii_digit(),
-                _ => byte == shape,
-            })
-}
 
 fn success(args: &[&str]) -> String {
     let server = connect().start();

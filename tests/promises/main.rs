@@ -26,6 +26,7 @@ mod network;
 mod providers;
 mod proxies;
 mod recipes;
+mod refusals;
 mod request;
 mod revocation;
 mod token_safety;

@@ -111,14 +111,22 @@ pub struct Call {
     secrets: Vec<String>,
 }
 
+/// Whether every call is made with `--verbose`: the whole suite a second time, so that what is
+/// told of the steps is held to the same promises in every case.
+fn is_verbose() -> bool {
+    std::env::var_os("TEST_VERBOSE").is_some()
+}
+
 /// The program with nothing but these arguments.
 pub fn call(args: &[&str]) -> Call {
     let format = args
         .windows(2)
         .find(|pair| matches!(pair[0], "-f" | "--format"))
         .map_or("json", |pair| pair[1]);
+    let verbose: &[&str] = if is_verbose() { &["-v"] } else { &[] };
+    let run = Run::new(env!("CARGO_BIN_EXE_connect-credential"));
     Call {
-        run: Run::new(env!("CARGO_BIN_EXE_connect-credential")).args(args),
+        run: run.args(verbose).args(args),
         format: format.into(),
         secrets: vec![token().into(), KEY.into()],
     }
@@ -165,7 +173,7 @@ impl Call {
             format,
             secrets,
         } = self;
-        let outcome = run.run();
+        let mut outcome = run.run();
         assert!(!outcome.killed, "the program hung: {outcome:#?}");
         assert_eq!(outcome.signal, None, "{outcome:#?}");
         let status = outcome.status.unwrap();
@@ -177,6 +185,9 @@ impl Call {
             }
         }
         assert_clean(&outcome.stderr);
+        if is_verbose() {
+            outcome.stderr = without_steps(&outcome.stderr, status);
+        }
         if status != 0 {
             assert_clean(&outcome.text());
             assert!(
@@ -239,6 +250,14 @@ pub fn assert_clean(text: &str) {
     }
 }
 
+/// What is on stderr without `--verbose`: nothing on success, else the last message and its hints.
+fn without_steps(stderr: &str, status: i32) -> String {
+    match stderr.rfind("connect-credential: ") {
+        Some(message) if status != 0 => stderr[message..].to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// On failure stdout is one whole document or nothing, by the format.
 fn assert_failure(format: &str, outcome: &Outcome) {
     match format {
@@ -285,4 +304,49 @@ pub fn not_run(program: &str, what: &str) {
         "{program} is not installed: {what}"
     );
     eprintln!("{program} is not installed: {what} was not run");
+}
+
+/// What a reader would have seen. Ports and times differ from run to run.
+pub fn transcript(server: &Server, args: &[&str], outcome: &Outcome) -> String {
+    let text = format!(
+        "$ connect-credential {}\n{}{}exit status {}\n",
+        args.join(" "),
+        outcome.text(),
+        outcome
+            .stderr
+            .lines()
+            .map(|line| format!("stderr: {line}\n"))
+            .collect::<String>(),
+        outcome.status.unwrap()
+    );
+    let text = text.replace(&server.url(), "https://connect.example.com");
+    // The token was made when the first test asked for it.
+    let text = (0..=5).fold(text, |text, left| {
+        text.replace(&format!("expires in {left} min"), "expires in 4 min")
+    });
+    let mut shown = String::new();
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        let length = if is_time(rest) {
+            shown.push_str("2026-11-23T22:00:00Z");
+            20
+        } else {
+            shown.push(first);
+            first.len_utf8()
+        };
+        rest = &rest[length..];
+    }
+    shown
+}
+
+fn is_time(text: &str) -> bool {
+    let shape = "0000-00-00T00:00:00Z";
+    text.len() >= shape.len()
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(byte, shape)| match shape {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == shape,
+            })
 }
