@@ -1,52 +1,12 @@
 //! The exchange from end to end: what goes over the wire and what comes out.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::process::Run;
 use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
-
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-}
-
-/// Seconds since 1970 of a time as the program prints it, by a way that is not the program's.
-fn unix(time: &str) -> u64 {
-    let parts: Vec<u64> = time
-        .split(['-', 'T', ':', 'Z'])
-        .filter(|part| !part.is_empty())
-        .map(|part| part.parse().unwrap())
-        .collect();
-    let [year, month, day, hour, minute, second] = parts[..] else {
-        panic!("{time} is not a time")
-    };
-    let is_leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let years: u64 = (1970..year)
-        .map(|year| 365 + u64::from(is_leap(year)))
-        .sum();
-    let lengths = [
-        31,
-        28 + u64::from(is_leap(year)),
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-    ];
-    let days = years + lengths.iter().take(month as usize - 1).sum::<u64>() + day - 1;
-    ((days * 24 + hour) * 60 + minute) * 60 + second
-}
 
 #[test]
 fn a_token_becomes_a_key_and_the_moment_it_expires() {

@@ -18,6 +18,7 @@ mod support;
 mod world;
 
 mod bad_input;
+mod clients;
 mod command_line;
 mod documents;
 mod exchange;

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -349,4 +350,45 @@ fn is_time(text: &str) -> bool {
                 b'0' => byte.is_ascii_digit(),
                 _ => byte == shape,
             })
+}
+
+/// Seconds since 1970, now.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+}
+
+/// Seconds since 1970 of a time as the program prints it, by a way that is not the program's.
+pub fn unix(time: &str) -> u64 {
+    let parts: Vec<u64> = time
+        .split(['-', 'T', ':', 'Z'])
+        .filter(|part| !part.is_empty())
+        .map(|part| part.parse().unwrap())
+        .collect();
+    let [year, month, day, hour, minute, second] = parts[..] else {
+        panic!("{time} is not a time")
+    };
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let years: u64 = (1970..year)
+        .map(|year| 365 + u64::from(is_leap(year)))
+        .sum();
+    let lengths = [
+        31,
+        28 + u64::from(is_leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+    ];
+    let days = years + lengths.iter().take(month as usize - 1).sum::<u64>() + day - 1;
+    ((days * 24 + hour) * 60 + minute) * 60 + second
 }

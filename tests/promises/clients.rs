@@ -1,0 +1,546 @@
+//! The real tools, each run as its users run it, against a server that plays Connect.
+//!
+//! The Python ones are looked for in the virtual environment that `CONNECT_CREDENTIAL_CLIENTS`
+//! names, or in `target/clients`; the others on the `PATH`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::support::process::{Outcome, Run};
+use crate::support::server::{Builder, Reply, Request, Server, get};
+use crate::world::*;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-credential");
+
+/// A program of the virtual environment.
+fn python_client(program: &str, what: &str) -> Option<String> {
+    let folder = std::env::var_os("CONNECT_CREDENTIAL_CLIENTS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients"),
+        PathBuf::from,
+    );
+    let path = folder.join("bin").join(program);
+    if !path.is_file() {
+        not_run(program, what);
+        return None;
+    }
+    Some(path.to_str().unwrap().to_owned())
+}
+
+/// A client in an environment of its own: a home, the `PATH`, and no proxy.
+fn client(program: &str) -> Run {
+    let folder = Path::new(PROGRAM).parent().unwrap().display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    Run::new(program)
+        .env("HOME", folder_of_its_own())
+        .env("PATH", format!("{folder}:{path}"))
+        .limit(std::time::Duration::from_secs(60))
+}
+
+fn folder_of_its_own() -> String {
+    folder("home")
+}
+
+/// The options that name the server, its CA and the token.
+fn options(server: &Server) -> String {
+    format!(
+        "-s {} -c {} --identity-token-file {}",
+        server.url(),
+        ca_file(),
+        token_file()
+    )
+}
+
+fn assert_success(outcome: &Outcome) {
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+}
+
+/// The requests that came with this `Authorization`.
+fn authorized<'a>(requests: &'a [Request], authorization: &str) -> Vec<&'a str> {
+    let is_with = |request: &&Request| request.header("authorization") == Some(authorization);
+    requests
+        .iter()
+        .filter(is_with)
+        .map(|request| request.target.as_str())
+        .collect()
+}
+
+const REFUSAL: &str = "Connect did not accept this identity token";
+
+fn refusing_connect() -> Builder {
+    let refusal = Reply::json(
+        400,
+        json!({"error": "invalid_grant", "error_description": "no"}),
+    );
+    Server::tls()
+        .route(discovery())
+        .route(crate::support::server::post(TOKEN_ENDPOINT).reply(refusal))
+}
+
+// kubectl and the Kubernetes Python client
+
+/// A cluster's version, which is all that is asked of it.
+fn cluster(connect: Builder) -> Server {
+    let version = json!({"major": "1", "minor": "31", "gitVersion": "v1.31.0", "gitCommit": "0",
+        "gitTreeState": "clean", "buildDate": "2026-01-01T00:00:00Z", "goVersion": "go1.22",
+        "compiler": "gc", "platform": "linux/amd64"});
+    connect
+        .route(get("/version").reply(Reply::json(200, version.clone())))
+        .route(get("/version/").reply(Reply::json(200, version)))
+        .start()
+}
+
+/// A kubectl, by preference the versioned one that stands beside a dispatcher of that name.
+fn kubectl(what: &str) -> Option<(String, Vec<&'static str>)> {
+    if !is_installed("kubectl", what) {
+        return None;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl"));
+    let found = found
+        .filter(|path| path.is_file())
+        .find_map(|path| path.canonicalize().ok())?;
+    let beside = std::fs::read_dir(found.parent()?)
+        .ok()?
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let minor = path
+                .file_name()?
+                .to_str()?
+                .strip_prefix("kubectl.1.")?
+                .parse::<u32>()
+                .ok()?;
+            Some((minor, path))
+        });
+    let found = beside
+        .max()
+        .map_or(found, |(_, path)| path)
+        .to_str()?
+        .to_owned();
+    let version = client(&found)
+        .args(["version", "--client", "-o", "json"])
+        .run()
+        .json();
+    let minor = version["clientVersion"]["minor"]
+        .as_str()?
+        .trim_end_matches('+')
+        .parse::<u32>();
+    // v1 came with 1.22.
+    let versions = if minor.is_ok_and(|minor| minor >= 22) {
+        vec!["v1", "v1beta1"]
+    } else {
+        vec!["v1beta1"]
+    };
+    Some((found, versions))
+}
+
+/// A kubeconfig; with `flags` the plugin is told by arguments, else by the cluster's own data.
+fn kubeconfig(server: &Server, version: &str, flags: bool) -> String {
+    let ca = std::fs::read_to_string(ca_file()).unwrap();
+    let mut cluster =
+        json!({"server": server.url(), "certificate-authority": file("kube-ca.pem", ca)});
+    let mut exec = json!({
+        "apiVersion": format!("client.authentication.k8s.io/{version}"),
+        "command": PROGRAM,
+        "interactiveMode": "Never",
+    });
+    if flags {
+        exec["args"] = json!(options(server).split(' ').collect::<Vec<_>>());
+    } else {
+        exec["provideClusterInfo"] = json!(true);
+        exec["env"] = json!([
+            {"name": "CONNECT_CA_CERTIFICATE", "value": ca_file()},
+            {"name": "CONNECT_IDENTITY_TOKEN_FILE", "value": token_file()},
+        ]);
+        cluster["extensions"] = json!([{
+            "name": "client.authentication.k8s.io/exec",
+            "extension": {"server": server.url(), "audience": "connect"},
+        }]);
+    }
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"exec": exec}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+    });
+    file("kubeconfig.json", config.to_string())
+}
+
+#[test]
+fn kubectl_sends_the_exchanged_key() {
+    let Some((kubectl, versions)) = kubectl("kubectl's exec plugin") else {
+        return;
+    };
+    for version in versions {
+        for flags in [true, false] {
+            let server = cluster(open_connect());
+            let config = kubeconfig(&server, version, flags);
+            let outcome = client(&kubectl)
+                .args(["--kubeconfig", &config, "get", "--raw", "/version"])
+                .run();
+            assert_success(&outcome);
+            let requests = server.requests();
+            assert_eq!(
+                authorized(&requests, &format!("Bearer {KEY}")),
+                ["/version"],
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn kubectl_shows_a_refusal_in_our_words() {
+    let Some((kubectl, versions)) = kubectl("a refusal through kubectl") else {
+        return;
+    };
+    let server = cluster(refusing_connect());
+    let config = kubeconfig(&server, versions[0], true);
+    let outcome = client(&kubectl)
+        .args(["--kubeconfig", &config, "get", "--raw", "/version"])
+        .run();
+    assert_ne!(outcome.status, Some(0));
+    assert!(outcome.stderr.contains(REFUSAL), "{outcome:?}");
+}
+
+#[test]
+fn the_kubernetes_python_client_sends_the_exchanged_key() {
+    let Some(python) = python_client("python", "the Kubernetes Python client") else {
+        return;
+    };
+    let script = "import sys\nfrom kubernetes import client, config\n\
+                  config.load_kube_config(config_file=sys.argv[1])\n\
+                  print(client.VersionApi().get_code().git_version)";
+    for (version, flags) in [
+        ("v1", true),
+        ("v1beta1", true),
+        ("v1", false),
+        ("v1beta1", false),
+    ] {
+        let server = cluster(open_connect());
+        let config = kubeconfig(&server, version, flags);
+        let outcome = client(&python).args(["-c", script, &config]).run();
+        assert_success(&outcome);
+        assert_eq!(outcome.text(), "v1.31.0\n");
+        let requests = server.requests();
+        assert_eq!(
+            authorized(&requests, &format!("Bearer {KEY}")),
+            ["/version/"]
+        );
+    }
+}
+
+// AWS SDKs
+
+/// Asks boto3 for the credentials of a profile that runs the program.
+fn boto3(python: &str, server: &Server) -> Outcome {
+    let config = format!(
+        "[profile connect]\ncredential_process = {PROGRAM} --format aws {}\n",
+        options(server)
+    );
+    let script = "import boto3, json\n\
+                  found = boto3.Session(profile_name='connect').get_credentials()\n\
+                  frozen = found.get_frozen_credentials()\n\
+                  print(json.dumps({'id': frozen.access_key, 'secret': frozen.secret_key,\n\
+                  'expiry': found._expiry_time.isoformat()}))";
+    client(python)
+        .args(["-c", script])
+        .env("AWS_CONFIG_FILE", file("aws-config", config))
+        .run()
+}
+
+#[test]
+fn boto3_holds_the_exchanged_key_and_its_expiry() {
+    let Some(python) = python_client("python", "boto3's credential_process") else {
+        return;
+    };
+    let server = open_connect().start();
+    let before = now();
+    let outcome = boto3(&python, &server);
+    assert_success(&outcome);
+    let held = outcome.json();
+    assert_eq!(
+        (&held["id"], &held["secret"]),
+        (&json!("localhost"), &json!(KEY))
+    );
+    let expiry = held["expiry"].as_str().unwrap().replace("+00:00", "Z");
+    let range = before + 3600..=now() + 3600;
+    assert!(range.contains(&unix(&expiry)), "{expiry}");
+}
+
+#[test]
+fn boto3_shows_a_refusal_in_our_words() {
+    let Some(python) = python_client("python", "a refusal through boto3") else {
+        return;
+    };
+    let outcome = boto3(&python, &refusing_connect().start());
+    assert_ne!(outcome.status, Some(0));
+    assert!(outcome.stderr.contains(REFUSAL), "{outcome:?}");
+}
+
+// git
+
+/// Every git that is there: Debian's does not speak authtype before 2.46.
+fn gits(what: &str) -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found: Vec<String> = std::env::split_paths(&path)
+        .chain([PathBuf::from("/usr/bin"), PathBuf::from("/usr/local/bin")])
+        .map(|folder| folder.join("git"))
+        .filter(|path| path.is_file())
+        .filter_map(|path| path.canonicalize().ok())
+        .map(|path| path.to_str().unwrap().to_owned())
+        .collect();
+    found.sort();
+    found.dedup();
+    if found.is_empty() {
+        not_run("git", what);
+    }
+    found
+}
+
+fn git(git: &str, server: &Server, args: &[&str]) -> Run {
+    let helper = format!("credential.helper=!{PROGRAM} -f git {}", options(server));
+    client(git)
+        .args(["-c", &helper])
+        .args(args)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_SSL_CAINFO", ca_file())
+}
+
+fn speaks_authtype(git: &str) -> bool {
+    let version = client(git).arg("version").run().text();
+    let mut numbers = version
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|n| n.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
+    version >= (2, 46)
+}
+
+#[test]
+fn git_fills_approves_and_rejects() {
+    for path in gits("git credential") {
+        let revoke = crate::support::server::post("/revoke").reply(Reply::status(200));
+        let mut metadata = metadata();
+        metadata["revocation_endpoint"] = json!("/revoke");
+        let server = Server::tls()
+            .route(get(METADATA).reply(Reply::json(200, metadata)))
+            .route(exchange())
+            .route(revoke)
+            .start();
+        let host = server.url().replace("https://", "");
+        let asked = format!("protocol=https\nhost={host}\n\n");
+        let filled = git(&path, &server, &["credential", "fill"])
+            .stdin(&asked)
+            .run();
+        assert_success(&filled);
+        assert!(
+            filled.text().contains(&format!("password={KEY}\n")),
+            "{filled:?}"
+        );
+        assert!(filled.text().contains("username=connect\n"), "{filled:?}");
+        let before = server.requests().len();
+        assert_success(
+            &git(&path, &server, &["credential", "approve"])
+                .stdin(filled.text())
+                .run(),
+        );
+        assert_eq!(server.requests().len(), before);
+        assert_success(
+            &git(&path, &server, &["credential", "reject"])
+                .stdin(filled.text())
+                .run(),
+        );
+        let revoked = server.requests().pop().unwrap();
+        assert_eq!(revoked.field("token").as_deref(), Some(KEY));
+
+        let other = "protocol=https\nhost=other.example\n\n";
+        let outcome = git(&path, &server, &["credential", "fill"])
+            .stdin(other)
+            .run();
+        assert_ne!(outcome.status, Some(0), "{outcome:?}");
+        assert!(!outcome.text().contains(KEY));
+    }
+}
+
+#[test]
+fn git_reads_a_repository_with_the_exchanged_key() {
+    for path in gits("git ls-remote") {
+        let refs = |request: &Request| match request.header("authorization") {
+            None => Reply::status(401)
+                .header("WWW-Authenticate", "Basic realm=\"Connect\"")
+                .header("WWW-Authenticate", "Key realm=\"Connect\""),
+            Some(_) => {
+                let line = format!("{} HEAD\0agent=test\n", "1".repeat(40));
+                let body = format!(
+                    "001e# service=git-upload-pack\n0000{:04x}{line}0000",
+                    line.len() + 4
+                );
+                Reply::text(200, body).header(
+                    "Content-Type",
+                    "application/x-git-upload-pack-advertisement",
+                )
+            }
+        };
+        let server = open_connect().route_with("GET", "/repo.git", refs).start();
+        let url = format!("{}/repo.git", server.url());
+        let outcome = git(&path, &server, &["ls-remote", &url]).run();
+        assert_success(&outcome);
+        assert!(outcome.text().contains("HEAD"), "{outcome:?}");
+        use base64::Engine;
+        let basic = base64::prelude::BASE64_STANDARD.encode(format!("connect:{KEY}"));
+        let expected = match speaks_authtype(&path) {
+            true => format!("Key {KEY}"),
+            false => format!("Basic {basic}"),
+        };
+        let requests = server.requests();
+        assert!(
+            !authorized(&requests, &expected).is_empty(),
+            "{path}: {requests:#?}"
+        );
+    }
+}
+
+// rsconnect-python
+
+/// A Connect server that rsconnect can work with.
+fn connect_for_rsconnect(connect: Builder) -> Server {
+    connect
+        .route_with("GET", "/__api__", |request| {
+            let path = request.target.split('?').next().unwrap_or_default();
+            Reply::json(
+                200,
+                match path {
+                    "/__api__/server_settings" => json!({"version": "2026.07.0"}),
+                    "/__api__/v1/user" | "/__api__/me" => {
+                        json!({"username": "ada", "guid": "1", "user_role": "publisher"})
+                    }
+                    path if path.ends_with("/search/content") => {
+                        json!({"results": [], "total": 0, "current_page": 1})
+                    }
+                    _ => json!([]),
+                },
+            )
+        })
+        .start()
+}
+
+#[test]
+fn rsconnect_runs_as_the_command() {
+    let Some(rsconnect) = python_client("rsconnect", "rsconnect as the command") else {
+        return;
+    };
+    let server = connect_for_rsconnect(open_connect());
+    let options = options(&server);
+    let outcome = client(PROGRAM)
+        .args(options.split(' '))
+        .args(["--", &rsconnect, "content", "search"])
+        .run();
+    assert_success(&outcome);
+    let requests = server.requests();
+    assert!(
+        !authorized(&requests, &format!("Key {KEY}")).is_empty(),
+        "{requests:#?}"
+    );
+
+    let server = connect_for_rsconnect(refusing_connect());
+    let outcome = client(PROGRAM)
+        .args(self::options(&server).split(' '))
+        .args(["--", &rsconnect, "content", "search"])
+        .run();
+    assert_eq!(
+        (outcome.status, outcome.text().as_str()),
+        (Some(4), ""),
+        "{outcome:?}"
+    );
+    assert!(outcome.stderr.contains(REFUSAL), "{outcome:?}");
+}
+
+#[test]
+fn rsconnect_runs_in_a_shell_that_evaluated_env() {
+    let Some(rsconnect) = python_client("rsconnect", "rsconnect with -f env") else {
+        return;
+    };
+    let server = connect_for_rsconnect(open_connect());
+    let script = format!(
+        "eval \"$(connect-credential -f env {})\" || exit\nexec {rsconnect} content search",
+        options(&server)
+    );
+    let outcome = client("/bin/sh")
+        .args(["-c", &script])
+        .env("CONNECT_CA_CERTIFICATE", ca_file())
+        .run();
+    assert_success(&outcome);
+    let requests = server.requests();
+    assert!(
+        !authorized(&requests, &format!("Key {KEY}")).is_empty(),
+        "{requests:#?}"
+    );
+}
+
+#[test]
+fn rsconnect_add_stores_the_exchanged_key() {
+    let Some(rsconnect) = python_client("rsconnect", "rsconnect add") else {
+        return;
+    };
+    let server = connect_for_rsconnect(open_connect());
+    let script = format!(
+        "{rsconnect} add --name n --server {} --cacert {} \
+         --api-key \"$(connect-credential {} -f key)\" >&2 && cat \"$(find . -name servers.json)\"",
+        server.url(),
+        ca_file(),
+        options(&server)
+    );
+    let home = folder("home");
+    let outcome = client("/bin/sh")
+        .args(["-c", &script])
+        .env("HOME", &home)
+        .dir(&home)
+        .run();
+    assert_success(&outcome);
+    let stored: Value = outcome.json();
+    assert_eq!(stored["n"]["api_key"], KEY, "{outcome:?}");
+}
+
+// curl and Bazel
+
+#[test]
+fn curl_reads_the_header_from_a_pipe() {
+    if !is_installed("curl", "curl -H @-") {
+        return;
+    }
+    let user = Reply::json(200, json!({"username": "ada"}));
+    let server = open_connect().route(get(USER).reply(user)).start();
+    let script = format!(
+        "connect-credential {} -f header | curl --silent --cacert {} -H @- {}{USER}",
+        options(&server),
+        ca_file(),
+        server.url()
+    );
+    let outcome = client("/bin/sh").args(["-c", &script]).run();
+    assert_success(&outcome);
+    assert_eq!(outcome.json()["username"], "ada");
+    let requests = server.requests();
+    assert_eq!(authorized(&requests, &format!("Key {KEY}")), [USER]);
+}
+
+/// Bazel itself is not to be had from a package registry; this does as its source does: `get`, the
+/// request on stdin, which is closed, ten seconds, and a document of which `headers` is read.
+#[test]
+fn a_caller_like_bazel_has_its_headers() {
+    let server = open_connect().start();
+    let request = json!({"uri": format!("{}/content/a.tar.gz", server.url())}).to_string();
+    let outcome = client(PROGRAM)
+        .args(["-f", "bazel", "--timeout", "8"])
+        .args(options(&server).split(' '))
+        .arg("get")
+        .stdin(request)
+        .run();
+    assert_success(&outcome);
+    assert_eq!(
+        outcome.json()["headers"],
+        json!({"Authorization": [format!("Key {KEY}")]})
+    );
+}
