@@ -31,5 +31,6 @@ mod refusals;
 mod request;
 mod revocation;
 mod token_safety;
+mod tools;
 mod tries;
 mod trust;
