@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::documents::{EXAMPLE, PROTOCOL, blocks};
 use crate::support::process::{Outcome, Run};
 use crate::support::server::{Builder, Reply, Request, Server, get};
 use crate::world::*;
@@ -543,4 +544,93 @@ fn a_caller_like_bazel_has_its_headers() {
         outcome.json()["headers"],
         json!({"Authorization": [format!("Key {KEY}")]})
     );
+}
+
+// The configurations that protocol.md shows, as they stand there
+
+/// The block of a language that holds some words, with the test's server for the example's.
+fn documented(language: &str, words: &str, server: &Server) -> String {
+    let mut all = blocks(PROTOCOL, language)
+        .into_iter()
+        .map(|(_, block)| block);
+    let block = all.find(|block| block.contains(words)).unwrap();
+    assert!(block.contains(EXAMPLE), "{block}");
+    block.replace(EXAMPLE, &server.url())
+}
+
+/// A client whose plugin finds the program on the `PATH`, and the rest in the environment.
+fn configured(program: &str) -> Run {
+    client(program)
+        .env("CONNECT_CA_CERTIFICATE", ca_file())
+        .env("CONNECT_IDENTITY_TOKEN_FILE", token_file())
+}
+
+#[test]
+fn the_documented_kubeconfig_works() {
+    let Some((kubectl, versions)) = kubectl("the documented kubeconfig") else {
+        return;
+    };
+    if !versions.contains(&"v1") {
+        return not_run("a kubectl of 1.22 or later", "the documented kubeconfig");
+    }
+    let server = cluster(open_connect());
+    let users = documented("yaml", "exec:", &server);
+    let config = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  \
+         cluster:\n    server: {}\n    certificate-authority: {}\ncontexts:\n- name: test\n  \
+         context:\n    cluster: test\n    user: connect\n{users}\n",
+        server.url(),
+        ca_file()
+    );
+    let config = file("kubeconfig.yaml", config);
+    let outcome = configured(&kubectl)
+        .args(["--kubeconfig", &config, "get", "--raw", "/version"])
+        .run();
+    assert_success(&outcome);
+    assert_eq!(
+        authorized(&server.requests(), &format!("Bearer {KEY}")),
+        ["/version"]
+    );
+}
+
+#[test]
+fn the_documented_aws_profile_works() {
+    let Some(python) = python_client("python", "the documented AWS profile") else {
+        return;
+    };
+    let server = open_connect().start();
+    let config = file(
+        "aws-config",
+        documented("ini", "credential_process", &server),
+    );
+    let script = "import boto3\n\
+                  found = boto3.Session(profile_name='connect').get_credentials()\n\
+                  print(found.get_frozen_credentials().secret_key)";
+    let outcome = configured(&python)
+        .args(["-c", script])
+        .env("AWS_CONFIG_FILE", config)
+        .run();
+    assert_success(&outcome);
+    assert_eq!(outcome.text(), format!("{KEY}\n"));
+}
+
+#[test]
+fn the_documented_git_helper_works() {
+    for git in gits("the documented git helper") {
+        let server = open_connect().start();
+        let config = file("gitconfig", documented("ini", "helper", &server));
+        let host = server.url().replace("https://", "");
+        let outcome = configured(&git)
+            .args(["credential", "fill"])
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_CONFIG_GLOBAL", config)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .stdin(format!("protocol=https\nhost={host}\n\n"))
+            .run();
+        assert_success(&outcome);
+        assert!(
+            outcome.text().contains(&format!("password={KEY}\n")),
+            "{outcome:?}"
+        );
+    }
 }

@@ -6,9 +6,9 @@ use crate::support::process::{Outcome, Run};
 use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
 
-const PROTOCOL: &str = include_str!("../../protocol.md");
+pub const PROTOCOL: &str = include_str!("../../protocol.md");
 const README: &str = include_str!("../../README.md");
-const EXAMPLE: &str = "https://connect.example.com";
+pub const EXAMPLE: &str = "https://connect.example.com";
 
 /// The table of codes, by hand: exit status, code, and whether it is retryable.
 const CODES: [(&str, &str, &str); 20] = [
@@ -35,7 +35,7 @@ const CODES: [(&str, &str, &str); 20] = [
 ];
 
 /// The fenced blocks of a language, each with the comment on the line before it.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, String)> {
+pub fn blocks<'a>(text: &'a str, language: &str) -> Vec<(&'a str, String)> {
     let fence = format!("```{language}");
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Vec::new();
