@@ -7,7 +7,7 @@ use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
 
 pub const PROTOCOL: &str = include_str!("../../protocol.md");
-const README: &str = include_str!("../../README.md");
+pub const README: &str = include_str!("../../README.md");
 pub const EXAMPLE: &str = "https://connect.example.com";
 
 /// The table of codes, by hand: exit status, code, and whether it is retryable.
