@@ -2,9 +2,8 @@
 //! it.
 
 use crate::caller::Caller;
-use crate::cli::Verb;
 use crate::error::Error;
-use crate::format::{Format, Question, bazel, git, json, kubernetes};
+use crate::format::{Format, Question, Verb, bazel, git, json, kubernetes};
 use crate::secret::Secret;
 use crate::settings::{self, Field, Layer};
 

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Deadline};
+use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::http::{Http, Trust};
 use crate::input::Patient;
 use crate::proxy::Proxies;
-use crate::settings::{Environment, Settings};
+use crate::settings::Settings;
 
 /// Where the steps are told, with `--verbose`.
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 use crate::error::Error;
-use crate::format::Format;
-use crate::settings::{Field, Layer, LayerKind};
+use crate::format::{Format, Verb};
+use crate::settings::{Field, Layer, LayerKind, TIMEOUT_RULE, seconds};
 
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
@@ -75,16 +75,6 @@ pub(crate) struct Typed {
     pub(crate) error: Option<Error>,
     /// A format was named that does not exist, so that nobody can know what the caller parses.
     pub(crate) unknown_format: bool,
-}
-
-/// What the request on stdin is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Get,
-    Store,
-    Erase,
-    /// Another word; whether it is an error is the format's to say.
-    Other,
 }
 
 /// The text to print where help or the version is asked for anywhere before `--`, whatever else
@@ -252,16 +242,6 @@ fn timeout(value: &OsStr) -> Result<Duration, Error> {
         .and_then(|text| text.parse().ok())
         .and_then(seconds)
         .ok_or_else(|| Error::usage(format!("--timeout {TIMEOUT_RULE}")))
-}
-
-/// What a time limit must be.
-pub(crate) const TIMEOUT_RULE: &str = "is not a number of seconds above 0 and at most 86400";
-
-/// A time limit in seconds: finite, above 0, at most a day.
-pub(crate) fn seconds(seconds: f64) -> Option<Duration> {
-    (seconds > 0.0 && seconds <= 86_400.0)
-        .then(|| Duration::try_from_secs_f64(seconds).ok())
-        .flatten()
 }
 
 fn param(value: &OsStr) -> Result<(String, String), Error> {

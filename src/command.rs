@@ -1,4 +1,4 @@
-//! `-- COMMAND`: finds a program, and what its environment is to be.
+//! Programs: `-- COMMAND`, and those that identity providers have.
 //!
 //! Looks into the file system, and runs nothing.
 
@@ -6,9 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::format::Credential;
-use crate::settings::{Environment, Settings};
 
 /// A program that was found, with its arguments.
 #[derive(Debug)]
@@ -38,39 +37,14 @@ impl Command {
         })
     }
 
-    /// The command in the program's own environment.
-    pub(crate) fn plain(self, env: &Environment) -> process::Command {
+    /// The command, in the environment of this program.
+    pub(crate) fn prepare(self, env: &Environment) -> process::Command {
         let mut command = process::Command::new(&self.path);
         #[cfg(unix)]
         std::os::unix::process::CommandExt::arg0(&mut command, &self.name);
         #[cfg(not(unix))]
         let _ = &self.name;
         command.args(self.args).env_clear().envs(env.all());
-        command
-    }
-
-    /// The command with the credential in its environment, and without what it was made from.
-    pub(crate) fn with(
-        self,
-        credential: &Credential,
-        settings: &Settings,
-        env: &Environment,
-    ) -> process::Command {
-        let mut command = self.plain(env);
-        command
-            .env_remove("CONNECT_IDENTITY_TOKEN")
-            .env_remove("CONNECT_IDENTITY_TOKEN_FILE")
-            .env("CONNECT_SERVER", credential.server.as_str())
-            .env("CONNECT_API_KEY", credential.api_key.expose());
-        if let Some(variable) = settings.source.variable(env, &settings.audience) {
-            command.env_remove(variable);
-        }
-        if let Some(cacert) = &settings.cacert {
-            command.env("CONNECT_CA_CERTIFICATE", cacert);
-        }
-        if settings.insecure {
-            command.env("CONNECT_INSECURE", "1");
-        }
         command
     }
 }

@@ -23,6 +23,7 @@ mod cli;
 mod clock;
 mod command;
 mod discovery;
+mod environment;
 mod error;
 mod exchange;
 mod expiry;
@@ -50,17 +51,18 @@ pub use clock::Clock;
 
 use beside::side_by_side;
 use caller::{Caller, append, logger, print, tell};
-use cli::{Typed, Verb};
+use cli::Typed;
 use clock::Deadline;
 use command::Command;
+use environment::Environment;
 use error::{Code, Error};
 use expiry::Expiry;
-use format::{Credential, Format, github, kubernetes};
+use format::{Credential, Format, Verb, github, kubernetes};
 use http::{Http, Method, Request};
 use identity::{Claims, Fetch, Plan, Provider, Source};
 use place::{Place, PlaceOf};
 use secret::{Secret, SubjectToken};
-use settings::{Environment, Layer, Settings};
+use settings::{Layer, Settings};
 use words::Redactor;
 
 /// A call of the program: all that a process has, as values.
@@ -170,7 +172,7 @@ impl Caller {
         }
         if let Some(command) = command {
             let credential = self.credential(&settings)?;
-            let command = command.with(&credential, &settings, &self.env);
+            let command = self.with_credential(command, &credential, &settings);
             return Ok(End::Become(Box::new(command)));
         }
         let variables = match format {
@@ -198,6 +200,31 @@ impl Caller {
             true => Ok(file),
             false => Err(Error::usage(format!("{variable} does not name a file"))),
         }
+    }
+
+    /// The command with the credential in its environment, and without what it was made from.
+    fn with_credential(
+        &self,
+        command: Command,
+        credential: &Credential,
+        settings: &Settings,
+    ) -> std::process::Command {
+        let mut command = command.prepare(&self.env);
+        command
+            .env_remove("CONNECT_IDENTITY_TOKEN")
+            .env_remove("CONNECT_IDENTITY_TOKEN_FILE")
+            .env("CONNECT_SERVER", credential.server.as_str())
+            .env("CONNECT_API_KEY", credential.api_key.expose());
+        if let Some(variable) = settings.source.variable(&self.env, &settings.audience) {
+            command.env_remove(variable);
+        }
+        if let Some(cacert) = &settings.cacert {
+            command.env("CONNECT_CA_CERTIFICATE", cacert);
+        }
+        if settings.insecure {
+            command.env("CONNECT_INSECURE", "1");
+        }
+        command
     }
 
     /// The credential: subject token beside metadata, exchange, check.

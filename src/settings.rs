@@ -2,11 +2,11 @@
 //!
 //! Pure: the environment comes in as a value, and no file is opened.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::exchange::{ID_TOKEN, OWN_FIELDS, Terms};
 use crate::identity::{Provider, Source};
@@ -19,32 +19,6 @@ const DEFAULT_AUDIENCE: &str = "connect";
 const DEFAULT_SCHEME: &str = "Key";
 /// The deadline where nobody names one.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The environment as a value. An empty variable is as good as unset.
-#[derive(Clone, Debug)]
-pub(crate) struct Environment(HashMap<OsString, OsString>);
-
-impl Environment {
-    pub(crate) fn new(variables: Vec<(OsString, OsString)>) -> Self {
-        Self(variables.into_iter().collect())
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
-        let value = self.0.get(OsStr::new(name))?;
-        (!value.is_empty()).then_some(value)
-    }
-
-    /// All of it.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
-        self.0.iter()
-    }
-
-    /// A variable's text; one that is not UTF-8 counts as unset, as curl and the runtimes of
-    /// other tools treat it.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.get(name)?.to_str()
-    }
-}
 
 /// A setting whose value is a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,6 +331,16 @@ impl Settings {
 pub(crate) fn timeout(layers: &[Layer]) -> Duration {
     let named = layers.iter().find_map(|layer| layer.timeout);
     named.unwrap_or(DEFAULT_TIMEOUT)
+}
+
+/// What a time limit must be.
+pub(crate) const TIMEOUT_RULE: &str = "is not a number of seconds above 0 and at most 86400";
+
+/// A time limit in seconds: finite, above 0, at most a day.
+pub(crate) fn seconds(seconds: f64) -> Option<Duration> {
+    (seconds > 0.0 && seconds <= 86_400.0)
+        .then(|| Duration::try_from_secs_f64(seconds).ok())
+        .flatten()
 }
 
 /// A text of the highest layer that has it.

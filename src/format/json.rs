@@ -6,10 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Credential;
-use crate::cli::{TIMEOUT_RULE, seconds};
 use crate::error::{Code, Error};
 use crate::secret::Secret;
-use crate::settings::{Field, Layer, LayerKind};
+use crate::settings::{Field, Layer, LayerKind, TIMEOUT_RULE, seconds};
 
 /// The version of the protocol that is spoken.
 const VERSION: u64 = 1;

@@ -12,7 +12,6 @@ pub(crate) mod kubernetes;
 
 use zeroize::Zeroizing;
 
-use crate::cli::Verb;
 use crate::error::Error;
 use crate::expiry::Expiry;
 use crate::secret::ApiKey;
@@ -60,6 +59,16 @@ impl Question {
             Self::Bazel(question) => question.check(server).map(|()| true),
         }
     }
+}
+
+/// What the request on stdin is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Store,
+    Erase,
+    /// Another word; whether it is an error is the format's to say.
+    Other,
 }
 
 /// The name of a format.

@@ -16,10 +16,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::clock::{Clock, Deadline};
+use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::expiry::Expiry;
 use crate::input;
-use crate::settings::Environment;
 
 /// What makes a server's certificate good.
 #[derive(Clone, Debug)]

@@ -15,12 +15,12 @@ use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
 use crate::command::Command;
+use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::exchange::ACCESS_TOKEN;
 use crate::http::{Http, Method, Request};
 use crate::input;
 use crate::secret::{Secret, SubjectToken};
-use crate::settings::Environment;
 use crate::words::Redactor;
 pub(crate) use claims::Claims;
 pub(crate) use provider::{Fetch, Plan, Program, Provider};
@@ -200,7 +200,7 @@ pub(crate) fn run(
             return Err(provider.failed(&error.message).hints(provider.help("")));
         }
     };
-    let mut command = found.plain(env);
+    let mut command = found.prepare(env);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -7,9 +7,9 @@ use std::ffi::OsString;
 use serde_json::json;
 use url::{Host, Url};
 
+use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::secret::{Secret, SubjectToken};
-use crate::settings::Environment;
 
 /// A platform: a row of the table, in the order in which `auto` looks at them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
