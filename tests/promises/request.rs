@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::process::Stdin;
+use crate::support::process::{Run, Stdin};
 use crate::support::server::Server;
 use crate::world::*;
 
@@ -227,5 +227,25 @@ fn store_and_an_erase_of_no_key_read_their_request_and_do_nothing() {
         let outcome = call(&[verb]).stdin(request.to_string()).succeeds();
         assert_eq!(outcome.text(), "");
         call(&[verb]).stdin("nonsense").fails(2, "bad_request");
+    }
+}
+
+#[test]
+fn on_a_terminal_a_verb_says_how_to_call_it() {
+    if !is_installed("script", "get on a terminal") {
+        return;
+    }
+    for verb in ["get", "store", "erase"] {
+        let command = format!("{} {verb}", env!("CARGO_BIN_EXE_connect-credential"));
+        let outcome = Run::new("/usr/bin/env")
+            .args(["script", "-qec", &command, "/dev/null"])
+            .env("PATH", "/usr/bin:/bin")
+            .run();
+        assert_eq!(outcome.status, Some(2), "{outcome:?}");
+        assert!(outcome.text().contains("is a terminal"), "{outcome:?}");
+        assert!(
+            outcome.text().contains("| connect-credential get"),
+            "{outcome:?}"
+        );
     }
 }
