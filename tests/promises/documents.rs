@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::process::{Outcome, Run};
-use crate::support::server::{Reply, Server, get, post};
+use crate::support::server::{Reply, Server, accept, get, post};
 use crate::world::*;
 
 pub const PROTOCOL: &str = include_str!("../../protocol.md");
@@ -73,6 +73,15 @@ fn assert_same_shape(document: &Value, printed: &Outcome) {
     );
 }
 
+/// The block of the protocol with this mark.
+fn marked(language: &str, mark: &str) -> String {
+    let all = blocks(PROTOCOL, language);
+    let found = all.into_iter().find(|(known, _)| *known == mark);
+    found
+        .unwrap_or_else(|| panic!("no {language} block is marked {mark}"))
+        .1
+}
+
 /// Runs `get` with a request of the document, at a server of the test.
 fn get_as_documented(server: &Server, request: &Value) -> Outcome {
     let mut request = request.clone();
@@ -123,6 +132,20 @@ fn every_json_block_of_the_protocol_is_what_the_program_speaks() {
                     printed.json()["error"]["message"]
                 );
             }
+            "failure usage" => {
+                assert_eq!(document, call(&[]).fails(2, "usage").json());
+            }
+            "store" => {
+                let outcome = call(&["store"]).stdin(body).succeeds();
+                assert_eq!(outcome.text(), "");
+            }
+            "kubernetes request" => {
+                let server = connect().start();
+                let outcome = call_at(&server, &[]).env("KUBERNETES_EXEC_INFO", &body);
+                let answer: Value = serde_json::from_str(&marked("json", "kubernetes")).unwrap();
+                assert_same_shape(&answer, &outcome.succeeds());
+                assert_eq!(document["apiVersion"], answer["apiVersion"]);
+            }
             "kubernetes" | "aws" | "bazel" => {
                 let server = connect().start();
                 assert_same_shape(&document, &call_at(&server, &["-f", mark]).succeeds());
@@ -139,22 +162,201 @@ fn every_json_block_of_the_protocol_is_what_the_program_speaks() {
             }
             "metadata" | "token reply" => {
                 let origin = |text: &str| serde_json::from_str(&text.replace(EXAMPLE, "{origin}"));
-                let of = |wanted: &str| {
-                    let all = blocks(PROTOCOL, "json");
-                    let (_, body) = all.into_iter().find(|(mark, _)| *mark == wanted).unwrap();
-                    Reply::json(200, origin(&body).unwrap())
-                };
+                let of = |wanted: &str| Reply::json(200, origin(&marked("json", wanted)).unwrap());
                 let server = Server::tls()
                     .step(get(METADATA).reply(of("metadata")))
                     .step(post(TOKEN_ENDPOINT).reply(of("token reply")))
                     .start();
                 call_at(&server, &[]).succeeds();
             }
+            "token refusal" => {
+                let server = answering(Reply::json(400, document)).start();
+                call_at(&server, &[]).fails(4, "no_match");
+            }
             other => panic!("a json block without a mark that is known: {other:?}\n{body}"),
         }
         seen.push(mark);
     }
-    assert_eq!(seen.len(), 11, "{seen:?}");
+    let all = [
+        "request",
+        "success",
+        "success check",
+        "failure",
+        "failure usage",
+        "store",
+        "erase",
+        "kubernetes request",
+        "kubernetes",
+        "aws",
+        "bazel request",
+        "bazel",
+        "metadata",
+        "token reply",
+        "token refusal",
+    ];
+    for mark in all {
+        assert!(seen.contains(&mark), "no json block is marked {mark}");
+    }
+}
+
+#[test]
+fn git_gets_what_the_protocol_shows() {
+    for (request, answer) in [
+        ("git request", "git"),
+        ("git request authtype", "git authtype"),
+    ] {
+        let server = connect().start();
+        let host = server.url().replace("https://", "");
+        let request = marked("text", request).replace("connect.example.com", &host);
+        let printed = call_at(&server, &["-f", "git", "get"])
+            .stdin(request + "\n\n")
+            .succeeds();
+        let is_expiry = |line: &&str| line.starts_with("password_expiry_utc=");
+        let lines = |text: &str| -> Vec<String> {
+            let all = text.lines().filter(|line| !is_expiry(line));
+            all.map(str::to_owned).collect()
+        };
+        let shown = marked("text", answer);
+        assert_eq!(lines(&shown), lines(&printed.text()));
+        for text in [&shown, &printed.text()] {
+            let expiry = text.lines().find(is_expiry).unwrap();
+            expiry.split('=').nth(1).unwrap().parse::<u64>().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_script_for_bazel_and_the_step_for_github_work() {
+    let all = blocks(PROTOCOL, "text");
+    let (_, script) = all
+        .iter()
+        .find(|(_, block)| block.starts_with("#!"))
+        .unwrap();
+    let server = connect().start();
+    let uri = format!("{}/content/a.tar.gz", server.url());
+    let script = file("bazel.sh", script.replace(EXAMPLE, &server.url()));
+    let outcome = with_the_program_on_the_path(&server, "/bin/sh")
+        .args([&script, "get"])
+        .stdin(json!({"uri": uri}).to_string())
+        .run();
+    let answer: Value = serde_json::from_str(&marked("json", "bazel")).unwrap();
+    assert_same_shape(&answer, &outcome);
+
+    let steps = blocks(PROTOCOL, "yaml").into_iter();
+    let mut lines =
+        steps.flat_map(|(_, block)| block.lines().map(str::to_owned).collect::<Vec<_>>());
+    let step = lines.find(|line| line.ends_with("-f github")).unwrap();
+    let step = step.trim().strip_prefix("- run: ").unwrap();
+    let server = connect().start();
+    let variables = file("github-env", "BEFORE=1");
+    let outcome = in_a_shell(&server, &step.replace(EXAMPLE, &server.url()))
+        .env("GITHUB_ENV", &variables)
+        .run();
+    assert_eq!(
+        outcome.text(),
+        format!("::add-mask::{KEY}\n"),
+        "{outcome:?}"
+    );
+    let url = server.url();
+    let expected = format!("BEFORE=1\nCONNECT_SERVER={url}/\nCONNECT_API_KEY={KEY}\n");
+    assert_eq!(std::fs::read_to_string(&variables).unwrap(), expected);
+}
+
+#[test]
+fn the_readmes_line_for_curl_sends_nothing_without_a_key() {
+    if !is_installed("curl", "the README's line for curl") {
+        return;
+    }
+    let row = README
+        .lines()
+        .find(|line| line.starts_with("| curl | `"))
+        .unwrap();
+    let line = row.split('`').nth(1).unwrap().replace("\\|", "|");
+    let run = |server: &Server| {
+        in_a_shell(server, &line.replace("URL", &server.url()))
+            .env("CURL_CA_BUNDLE", ca_file())
+            .run()
+    };
+    let server = connect()
+        .step(get("/").reply(Reply::text(200, "fine")))
+        .start();
+    let outcome = run(&server);
+    assert_eq!(outcome.text(), "fine", "{outcome:?}");
+    let requests = server.requests();
+    let authorization = format!("Key {KEY}");
+    assert_eq!(
+        requests[2].header("authorization"),
+        Some(authorization.as_str())
+    );
+
+    let server = refusing("invalid_grant", "no match").start();
+    assert_eq!(run(&server).status, Some(4));
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[test]
+fn the_exchange_of_the_protocol_is_what_goes_over_the_wire() {
+    let shown = marked("text", "exchange");
+    let (head, body) = shown.split_once("\n\n").unwrap();
+    let server = connect().start();
+    let token = "eyJhbGciOi.eyJpc3MiOi.c2ln";
+    call(&["-s", &server.url(), "-c", ca_file()])
+        .args(&["--identity-token", token])
+        .succeeds();
+    let requests = server.requests();
+    let exchange = &requests[1];
+    let mut head = head.lines();
+    assert_eq!(
+        head.next().unwrap(),
+        format!("{} {} HTTP/1.1", exchange.method, exchange.target)
+    );
+    let host = server.url().replace("https://", "");
+    for line in head {
+        let (name, value) = line.split_once(": ").unwrap();
+        let value = value.replace("connect.example.com", &host);
+        assert_eq!(exchange.header(name), Some(value.as_str()), "{name}");
+    }
+    let sent: String = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(exchange.form())
+        .finish();
+    assert_eq!(body.replace('\n', ""), sent);
+}
+
+#[test]
+fn the_transcripts_of_the_protocol_are_the_programs() {
+    let all = blocks(PROTOCOL, "text");
+    let transcripts = all.iter().filter(|(_, block)| block.starts_with("$ "));
+    let mut commands = 0;
+    for (_, transcript) in transcripts {
+        for shown in transcript.trim_start_matches("$ ").split("\n$ ") {
+            let (line, output) = shown.split_once('\n').unwrap();
+            let start = "connect-credential -s https://connect.example.com \
+                         --identity-token-file token.jwt";
+            let args: Vec<&str> = line
+                .strip_prefix(start)
+                .unwrap()
+                .split(' ')
+                .skip(1)
+                .collect();
+            let server = match output.starts_with("connect-credential: ") {
+                true => refusing("invalid_grant", "no matching trusted publisher").start(),
+                false => connect().start(),
+            };
+            let outcome = call_at(&server, &args).run();
+            // A token of five minutes has less than five a moment later.
+            let printed = outcome.text() + &outcome.stderr.replace("in 5 min", "in 4 min");
+            match args.is_empty() {
+                true => assert_same_shape(&serde_json::from_str(output).unwrap(), &outcome),
+                false => assert_eq!(
+                    printed.replace(&server.url(), EXAMPLE).trim_end(),
+                    output,
+                    "{line}"
+                ),
+            }
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 5);
 }
 
 #[test]
@@ -184,10 +386,12 @@ fn the_tables_of_errors_are_the_programs() {
         .map(|(exit, name, retry)| ((*exit).to_owned(), code(name), (*retry).to_owned()))
         .collect();
     assert_eq!(protocol, expected);
-    let readme: Vec<_> = rows(README)
+    // The README has a row for each thing that people see, so more than one for some codes.
+    let mut readme: Vec<_> = rows(README)
         .into_iter()
         .map(|row| (row[0].clone(), row[1].clone()))
         .collect();
+    readme.dedup();
     let expected: Vec<_> = CODES
         .iter()
         .map(|(exit, name, _)| ((*exit).to_owned(), code(name)))
@@ -197,18 +401,20 @@ fn the_tables_of_errors_are_the_programs() {
 
 #[test]
 fn what_people_see_in_the_readme_is_what_the_program_says() {
-    let seen = |code: &str| {
+    let seen = |code: &str| -> Vec<&str> {
         let marked = format!("| `{code}` | ");
-        let line = README.lines().find(|line| line.contains(&marked)).unwrap();
-        line.split(" | ").nth(2).unwrap().to_owned()
+        let rows = README.lines().filter(|line| line.contains(&marked));
+        rows.map(|row| row.split(" | ").nth(2).unwrap()).collect()
     };
+    let is_said = |words: &str, outcome: &Outcome| {
+        let mut pieces = words.split("...");
+        pieces.all(|piece| outcome.stderr.contains(piece.trim()))
+    };
+    let said = std::cell::RefCell::new(Vec::new());
     let assert_says = |code: &str, outcome: &Outcome| {
-        for words in seen(code).split("...") {
-            assert!(
-                outcome.stderr.contains(words.trim()),
-                "{code}: {words}\n{outcome:?}"
-            );
-        }
+        let words = seen(code).into_iter().find(|words| is_said(words, outcome));
+        let words = words.unwrap_or_else(|| panic!("{code} is seen otherwise: {outcome:?}"));
+        said.borrow_mut().push(words);
     };
     let refused = |error: &str, description: &str| {
         let server = refusing(error, description).start();
@@ -219,6 +425,16 @@ fn what_people_see_in_the_readme_is_what_the_program_says() {
         call_at(&server, &[]).run()
     };
     assert_says("usage", &call(&[]).run());
+    assert_says("usage", &call(&["-s", "http://h"]).run());
+    if std::path::Path::new("/dev/full").exists() {
+        let full = Run::new("/bin/sh")
+            .args(["-c", "exec \"$0\" --help >/dev/full"])
+            .arg(env!("CARGO_BIN_EXE_connect-credential"))
+            .run();
+        assert_says("output", &full);
+    } else {
+        said.borrow_mut().extend(seen("output"));
+    }
     let allowed = call(&["-s", "h"]).env("CONNECT_ALLOWED_SERVERS", "other");
     assert_says("server_not_allowed", &allowed.run());
     assert_says("bad_request", &call(&["get"]).stdin("[]").run());
@@ -229,6 +445,8 @@ fn what_people_see_in_the_readme_is_what_the_program_says() {
     assert_says("no_identity_token", &call(&["-s", "h"]).run());
     let unreadable = call(&["-s", "h", "--identity-token-file", "/nonexistent"]);
     assert_says("identity_token_unreadable", &unreadable.run());
+    let empty = call(&["-s", "h", "--identity-token-file", &file("empty", "\n")]);
+    assert_says("identity_token_unreadable", &empty.run());
     let provider = call(&["-s", "h"])
         .env("ACTIONS_ID_TOKEN_REQUEST_URL", "http://plain.example/")
         .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "t");
@@ -245,15 +463,23 @@ fn what_people_see_in_the_readme_is_what_the_program_says() {
     assert_says("key_rejected", &call_at(&server, &["--check"]).run());
     let closed = call(&["-s", "https://127.0.0.1:1", "--identity-token", "t"]);
     assert_says("unreachable", &closed.run());
+    let unknown = call(&["-s", "nowhere.invalid", "--identity-token", "t"]);
+    assert_says("unreachable", &unknown.run());
     let server = Server::tls().start();
     let untrusted = call(&["-s", &server.url(), "--identity-token", "t"]);
     assert_says("tls", &untrusted.run());
-    let server = Server::tls()
-        .step(crate::support::server::accept().silence())
+    let other = Server::tls()
+        .step(accept().send("HTTP/1.1 400 Bad Request\r\n\r\n"))
         .start();
+    assert_says("tls", &call_at(&other, &[]).run());
+    let server = Server::tls().step(accept().silence()).start();
     let outcome = call_at(&server, &["--timeout", "0.5"]).run();
-    let timeout = seen("timeout").replace("30", "0.5");
-    assert!(outcome.stderr.contains(&timeout), "{outcome:?}");
+    let timeout = seen("timeout")[0];
+    assert!(
+        is_said(&timeout.replace("30", "0.5"), &outcome),
+        "{outcome:?}"
+    );
+    said.borrow_mut().push(timeout);
     assert_says("unavailable", &discovering(Reply::status(500)));
     assert_says("bad_response", &discovering(Reply::html(200, "<html>")));
     let elsewhere = Reply::status(302).header("Location", "https://login.example.com/");
@@ -263,6 +489,50 @@ fn what_people_see_in_the_readme_is_what_the_program_says() {
         .step(get("/.well-known/openid-configuration").reply(Reply::status(404)))
         .start();
     assert_says("unsupported_server", &call_at(&server, &[]).run());
+    for words in CODES.iter().flat_map(|(_, code, _)| seen(code)) {
+        assert!(said.borrow().contains(&words), "nothing says: {words}");
+    }
+}
+
+#[test]
+fn the_recipes_of_the_readme_are_those_of_the_protocol() {
+    let recipes: Vec<&str> = README
+        .lines()
+        .filter_map(|line| line.strip_prefix("    connect-credential --token-endpoint "))
+        .collect();
+    assert_eq!(recipes.len(), 3);
+    for recipe in recipes {
+        let cell = format!("| `--token-endpoint {recipe}` |");
+        assert!(PROTOCOL.contains(&cell), "{recipe}");
+    }
+}
+
+#[test]
+fn the_last_step_of_the_readmes_job_revokes_its_key() {
+    if !is_installed("jq", "the README's last step of a job") {
+        return;
+    }
+    let mut lines = README
+        .lines()
+        .skip_while(|line| *line != "      - if: always()");
+    let step = lines.nth(1).unwrap().trim().strip_prefix("run: ").unwrap();
+    let metadata = Reply::json(200, json!({"revocation_endpoint": "{origin}/revoke"}));
+    let server = Server::tls()
+        .step(get(METADATA).reply(metadata))
+        .step(post("/revoke").reply(Reply::status(200)))
+        .start();
+    let outcome = in_a_shell(&server, &step.replace(EXAMPLE, &server.url()))
+        .env("CONNECT_API_KEY", KEY)
+        .run();
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let form = server.requests()[1].form();
+    assert_eq!(form[0], ("token".to_owned(), KEY.to_owned()));
+
+    // Where no key was minted, there is nothing to revoke, and the job does not fail once more.
+    let server = Server::tls().start();
+    let outcome = in_a_shell(&server, &step.replace(EXAMPLE, &server.url())).run();
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(server.connections(), 0);
 }
 
 #[test]
@@ -273,8 +543,29 @@ fn every_option_of_the_help_stands_in_the_readme() {
         .filter(|word| word.starts_with("--") && word.len() > 2)
         .collect();
     assert!(options.len() > 15, "{options:?}");
+    let is_told = |text: &str, option: &str| {
+        let cells = [format!("`{option}`"), format!("`{option} ")];
+        let mut rows = text.lines().filter(|line| line.starts_with("| `"));
+        rows.any(|row| {
+            let told = row.split(" | ").next().unwrap_or_default();
+            cells.iter().any(|cell| told.contains(cell))
+        })
+    };
     for option in options {
-        assert!(README.contains(option), "{option} is not in the README");
+        assert!(is_told(README, option), "{option} is not in the README");
+        let is_setting = !["--help", "--version", "--verbose"].contains(&option);
+        assert_eq!(is_told(PROTOCOL, option), is_setting, "{option}");
+    }
+    let variables = help
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("CONNECT_") && *word != "CONNECT_API_KEY");
+    for variable in variables {
+        let cell = format!("| `{variable}` |");
+        assert!(README.contains(&cell), "{variable} is not in the README");
+        assert!(
+            PROTOCOL.contains(&cell),
+            "{variable} is not in the protocol"
+        );
     }
 }
 
@@ -339,16 +630,24 @@ fn run_example(program: &str, args: &[&str]) -> Outcome {
 }
 
 fn run_example_at(server: &Server, program: &str, args: &[&str]) -> Outcome {
+    with_the_program_on_the_path(server, program)
+        .args(args)
+        .run()
+}
+
+fn in_a_shell(server: &Server, script: &str) -> Run {
+    with_the_program_on_the_path(server, "/bin/sh").args(["-c", script])
+}
+
+fn with_the_program_on_the_path(server: &Server, program: &str) -> Run {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_connect-credential"));
     let folder = binary.parent().unwrap().display();
     let path = std::env::var("PATH").unwrap_or_default();
     Run::new(program)
-        .args(args)
         .env("PATH", format!("{folder}:{path}"))
         .env("CONNECT_SERVER", server.url())
         .env("CONNECT_CA_CERTIFICATE", ca_file())
         .env("CONNECT_IDENTITY_TOKEN_FILE", token_file())
-        .run()
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 use snapbox::{assert_data_eq, file};
 
-use crate::support::process::{Outcome, Run};
+use crate::support::jwt::{github_claims, jwt};
+use crate::support::process::{Outcome, Run, Stdin};
 use crate::support::server::{Reply, Server};
 use crate::world::*;
 
@@ -286,6 +287,35 @@ fn what_is_no_request_of_gits_is_told() {
 }
 
 #[test]
+fn an_unknown_expiry_is_left_out_for_git() {
+    let lines = |capability: &str| {
+        let server = timeless();
+        let host = server.url().replace("https://", "");
+        let outcome = call_at(&server, &["-f", "git", "get"])
+            .stdin(format!("{capability}protocol=https\nhost={host}\n\n"))
+            .succeeds();
+        outcome.text()
+    };
+    assert_eq!(lines(""), format!("username=connect\npassword={KEY}\n"));
+    assert_eq!(
+        lines("capability[]=authtype\n"),
+        format!("capability[]=authtype\nauthtype=Key\ncredential={KEY}\nephemeral=1\n")
+    );
+}
+
+#[test]
+fn a_request_that_does_not_come_ends_at_the_deadline() {
+    let server = Server::tls().start();
+    for (format, begun) in [("git", "protocol=https\n"), ("bazel", "{\"uri\":")] {
+        for stdin in [Stdin::Silent, Stdin::BytesThenOpen(begun.into())] {
+            let args = ["-f", format, "get", "--timeout", "0.3"];
+            call_at(&server, &args).stdin(stdin).fails(5, "timeout");
+        }
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
 fn verbs_that_git_adds_later_are_ignored() {
     let outcome = call(&["-f", "git", "capability"]).succeeds();
     assert_eq!(outcome.text(), "");
@@ -366,6 +396,40 @@ fn github_without_its_file_is_told_before_anything_is_sent() {
     assert_eq!(server.connections(), 0);
 }
 
+/// What a file that the system guards keeps, whoever writes.
+#[cfg(target_os = "linux")]
+#[test]
+fn github_tells_a_file_that_cannot_be_written_and_shows_the_key_in_its_mask_only() {
+    let server = connect().start();
+    let outcome = call_at(&server, &["-f", "github"])
+        .env("GITHUB_ENV", "/proc/version")
+        .spawn()
+        .wait();
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert_eq!(outcome.text(), format!("::add-mask::{KEY}\n"));
+    assert!(outcome.stderr.contains("/proc/version"), "{outcome:?}");
+    assert_hidden(KEY, &outcome.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn github_writes_no_key_that_it_could_not_mask() {
+    let server = connect().start();
+    let variables = file("github_env", "A=1\n");
+    let script = format!(
+        "exec \"$0\" -f github -s {} -c {} --identity-token-file {} >/dev/full",
+        server.url(),
+        ca_file(),
+        token_file()
+    );
+    let outcome = Run::new("/bin/sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_connect-credential")])
+        .env("GITHUB_ENV", &variables)
+        .run();
+    assert_eq!(outcome.status, Some(1), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(&variables).unwrap(), "A=1\n");
+}
+
 // -- COMMAND
 
 /// What a command sees of its environment.
@@ -437,6 +501,59 @@ fn a_commands_stdin_stdout_and_end_are_its_own() {
         (Some(0), ""),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn a_command_loses_the_provider_variable_that_was_used_and_keeps_the_others() {
+    let spare = jwt(&github_claims("spare"));
+    for (chooses, used, kept) in [
+        ("GITLAB_CI", "CONNECT_ID_TOKEN", "OTHER_ID_TOKEN"),
+        (
+            "BITBUCKET_BUILD",
+            "BITBUCKET_STEP_OIDC_TOKEN",
+            "CONNECT_ID_TOKEN",
+        ),
+        ("CIRCLECI", "CIRCLE_OIDC_TOKEN_V2", "CIRCLE_OIDC_TOKEN"),
+    ] {
+        let server = connect().start();
+        let lines = environment_of_command(
+            call(&["-s", &server.url(), "-c", ca_file()])
+                .env(chooses, "true")
+                .env(used, token())
+                .env(kept, &spare),
+        );
+        let is_there = |name: &str| {
+            lines
+                .iter()
+                .any(|line| line.starts_with(&format!("{name}=")))
+        };
+        assert!(!is_there(used) && is_there(kept), "{used}: {lines:#?}");
+    }
+}
+
+#[test]
+fn the_deadline_ends_where_a_command_starts() {
+    let server = connect().start();
+    let outcome = Run::new(env!("CARGO_BIN_EXE_connect-credential"))
+        .args([
+            "-s",
+            &server.url(),
+            "-c",
+            ca_file(),
+            "--identity-token",
+            token(),
+        ])
+        .args([
+            "--timeout",
+            "2",
+            "--",
+            "/bin/sh",
+            "-c",
+            "sleep 2.5; echo done",
+        ])
+        .env("PATH", "/usr/bin:/bin")
+        .run();
+    assert_eq!(outcome.text(), "done\n", "{outcome:?}");
 }
 
 #[test]
