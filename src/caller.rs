@@ -13,6 +13,7 @@ use crate::http::{Http, Trust};
 use crate::input::Patient;
 use crate::proxy::Proxies;
 use crate::settings::Settings;
+use crate::words::shown;
 
 /// Where the steps are told, with `--verbose`.
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -89,7 +90,7 @@ pub(crate) fn append(path: &Path, lines: &str) -> Result<(), Error> {
         let separator = if last == *b"\n" { "" } else { "\n" };
         file.write_all(format!("{separator}{lines}").as_bytes())
     };
-    write().map_err(|error| unwritable(&path.display().to_string(), &error))
+    write().map_err(|error| unwritable(&shown(path), &error))
 }
 
 fn unwritable(name: &str, error: &std::io::Error) -> Error {

@@ -8,6 +8,7 @@ use std::process;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::words::shown;
 
 /// A program that was found, with its arguments.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Command {
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
-    let shown = Path::new(name).display();
+    let shown = shown(Path::new(name));
     let not_found = || Error::usage(format!("the command {shown} is not found")).exits_with(127);
     let not_executable =
         || Error::usage(format!("the command {shown} cannot be executed")).exits_with(126);
@@ -89,6 +90,7 @@ fn kind(path: &Path) -> Kind {
     match path.metadata() {
         Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Kind::Program,
         Ok(_) => Kind::NotExecutable,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Kind::NotExecutable,
         Err(_) => Kind::Missing,
     }
 }

@@ -134,7 +134,7 @@ fn is_decimal(text: &str) -> bool {
 /// What a reply other than 200 means.
 fn refusal(reply: &Reply, answer: &Map<String, Value>, redactor: &Redactor) -> Error {
     let status = reply.status;
-    let oauth_error = oauth_error(answer);
+    let oauth_error = oauth_error(answer).filter(|code| redactor.quote(code) == *code);
     let error = match (status, oauth_error) {
         (300..=399, _) => Error::new(
             Code::UnsafeEndpoint,

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 /// 9999-12-31T23:59:59Z, the last second that RFC 3339 can spell.
 const LAST: u64 = 253_402_300_799;
 
@@ -24,6 +26,58 @@ impl Expiry {
     /// A moment given in seconds since 1970, as a JWT's `exp` is.
     pub(crate) fn from_unix(seconds: u64) -> Self {
         Self(seconds.min(LAST))
+    }
+
+    /// A moment as a JSON answer tells it: RFC 3339, or a number of seconds since 1970.
+    pub(crate) fn read(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Self::from_rfc_3339(text),
+            // A float outside the range becomes the nearest value inside.
+            number => number
+                .as_f64()
+                .filter(|seconds| *seconds > 0.0)
+                .map(|s| Self::from_unix(s as u64)),
+        }
+    }
+
+    /// `YYYY-MM-DDThh:mm:ss`, a fraction that is dropped, and `Z` or an offset.
+    fn from_rfc_3339(text: &str) -> Option<Self> {
+        let number = |from: usize, to: usize| -> Option<i64> {
+            let digits = text.get(from..to)?;
+            digits
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then(|| digits.parse().ok())?
+        };
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let zone = text
+            .get(19..)?
+            .trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+        let offset = match zone.split_at_checked(1)? {
+            ("Z" | "z", "") => 0,
+            (sign @ ("+" | "-"), offset) => {
+                let (hours, minutes) = offset.split_once(':')?;
+                let seconds =
+                    hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60;
+                if sign == "+" { seconds } else { -seconds }
+            }
+            _ => return None,
+        };
+        // Days since 0000-03-01, as in `Display`.
+        let (year, month) = if month <= 2 {
+            (year - 1, month + 9)
+        } else {
+            (year, month - 3)
+        };
+        let day = 365 * year + year.div_euclid(4) - year.div_euclid(100)
+            + year.div_euclid(400)
+            + (153 * month + 2) / 5
+            + day
+            - 1
+            - 719_468;
+        let seconds = ((day * 24 + hour) * 60 + minute) * 60 + second - offset;
+        u64::try_from(seconds).ok().map(Self::from_unix)
     }
 
     /// Seconds since 1970-01-01T00:00:00Z.
@@ -72,6 +126,33 @@ mod tests {
         ];
         for (unix, text) in cases {
             assert_eq!(Expiry::from_unix(unix).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn read_as_rfc_3339_or_seconds() {
+        let read = |value: Value| Expiry::read(&value).map(|expiry| expiry.to_string());
+        for (text, moment) in [
+            ("2026-11-23T22:00:00Z", "2026-11-23T22:00:00Z"),
+            ("2000-02-29T23:59:59.999Z", "2000-02-29T23:59:59Z"),
+            ("2026-11-23T22:00:00.5+01:30", "2026-11-23T20:30:00Z"),
+            ("2026-12-31T23:00:00-02:00", "2027-01-01T01:00:00Z"),
+        ] {
+            assert_eq!(read(text.into()).as_deref(), Some(moment), "{text}");
+        }
+        assert_eq!(
+            read(951_782_400.into()).as_deref(),
+            Some("2000-02-29T00:00:00Z")
+        );
+        for bad in [
+            "",
+            "soon",
+            "2026-11-23",
+            "2026-11-23T22:00:00",
+            "2026-11-23T22:00:00é",
+            "+026-11-23T22:00:00Z",
+        ] {
+            assert_eq!(read(bad.into()), None, "{bad}");
         }
     }
 

@@ -59,7 +59,7 @@ use error::{Code, Error};
 use expiry::Expiry;
 use format::{Credential, Format, Verb, github, kubernetes};
 use http::{Http, Method, Request};
-use identity::{Claims, Fetch, Plan, Provider, Source};
+use identity::{Claims, Fetch, Minted, Plan, Provider, Source};
 use place::{Place, PlaceOf};
 use secret::{Secret, SubjectToken};
 use settings::{Layer, Settings};
@@ -231,7 +231,8 @@ impl Caller {
     fn credential(&mut self, settings: &Settings) -> Result<Credential, Error> {
         let deadline = self.deadline(settings.timeout);
         let http = Arc::new(self.http(settings, deadline)?);
-        let (subject_token, place) = self.token_and_place(settings, &http, deadline)?;
+        let (minted, place) = self.token_and_place(settings, &http, deadline)?;
+        let subject_token = minted.subject_token;
         let mut redactor = self.redactor(settings).with(&subject_token.0);
 
         let form = settings.terms.form(&subject_token);
@@ -257,9 +258,9 @@ impl Caller {
         ));
         let expires_at = match issued.expires_in {
             Some(life) => Some(Expiry::after(reply.sent, life)),
-            None if settings.source.is_federated() => {
-                claims.and_then(|claims| claims.moment("exp"))
-            }
+            None if settings.source.is_federated() => minted
+                .expires_at
+                .or_else(|| claims.and_then(|claims| claims.moment("exp"))),
             None => None,
         };
         let mut credential = Credential {
@@ -281,7 +282,7 @@ impl Caller {
         settings: &Settings,
         http: &Arc<Http>,
         deadline: Deadline,
-    ) -> Result<(SubjectToken, Place), Error> {
+    ) -> Result<(Minted, Place), Error> {
         let place = PlaceOf::new(settings);
         let log = self.log.clone();
         let subject_token = match &settings.source {
@@ -289,12 +290,12 @@ impl Caller {
             Source::File(path) => identity::from_file(path, deadline)?,
             Source::Stdin => identity::from_stdin(&mut self.stdin(deadline)?)?,
             Source::Nothing { automatic } => {
-                return Err(identity::nothing(*automatic, &self.env));
+                return Err(identity::nothing(*automatic, &self.env, deadline));
             }
             Source::Provider(provider) => {
                 let provider = *provider;
                 (self.log)(&format!("the identity provider is {}", provider.name()));
-                let token = match provider.plan(&self.env, &settings.audience)? {
+                let token = match provider.plan(&self.env, &settings.audience, deadline)? {
                     Plan::Token(token) => token,
                     Plan::Run(program) => identity::run(provider, program, &self.env, deadline)?,
                     Plan::Fetch(fetch) => {
@@ -307,7 +308,7 @@ impl Caller {
                 token
             }
         };
-        Ok((subject_token, place.find(http, &log)?))
+        Ok((subject_token.into(), place.find(http, &log)?))
     }
 
     /// The request for a provider's token, to be made on a thread of its own.
@@ -317,7 +318,7 @@ impl Caller {
         fetch: Fetch,
         settings: &Settings,
         deadline: Deadline,
-    ) -> impl FnOnce() -> Result<SubjectToken, Error> + Send + 'static {
+    ) -> impl FnOnce() -> Result<Minted, Error> + Send + 'static {
         let proxies = match fetch.proxied {
             true => settings.proxies.clone(),
             false => proxy::Proxies::default(),
@@ -331,11 +332,11 @@ impl Caller {
             holds_audience(provider, settings),
         );
         move || {
-            let token = identity::fetch(provider, &fetch, &http, &redactor)?;
+            let minted = identity::fetch(provider, &fetch, &http, &redactor)?;
             if audience.1 {
-                identity::check_audience(provider, &token, &audience.0)?;
+                identity::check_audience(provider, &minted.subject_token, &audience.0)?;
             }
-            Ok(token)
+            Ok(minted)
         }
     }
 
@@ -348,6 +349,7 @@ impl Caller {
             found => found?,
         };
         let (server, metadata) = found;
+        settings.allowed.check(&server)?;
         let Some(endpoint) = metadata.revocation_endpoint(&server)? else {
             (self.log)("the server does not revoke keys");
             return Ok(());

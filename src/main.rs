@@ -57,5 +57,11 @@ fn not_started(error: &io::Error) -> ExitCode {
         "connect-credential: the command cannot be executed: {}",
         error.kind()
     );
-    ExitCode::from(126)
+    // As `env` has it: a script whose interpreter is missing is not found.
+    let status = if error.kind() == io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
+    ExitCode::from(status)
 }

@@ -6,7 +6,7 @@ use crate::discovery;
 use crate::error::Error;
 use crate::http::Http;
 use crate::server::{Endpoint, ServerUrl};
-use crate::settings::Settings;
+use crate::settings::{Allowed, Settings};
 use crate::words::Redactor;
 
 /// Below a Connect server's URL, where its user federation takes a person's token.
@@ -17,6 +17,7 @@ const FEDERATION: &str = "__api__/v1/oauth/integrations/credentials";
 pub(crate) struct PlaceOf {
     server: ServerUrl,
     known: Option<Endpoint>,
+    allowed: Allowed,
 }
 
 impl PlaceOf {
@@ -28,7 +29,11 @@ impl PlaceOf {
             }
             named => named.clone(),
         };
-        Self { server, known }
+        Self {
+            server,
+            known,
+            allowed: settings.allowed.clone(),
+        }
     }
 
     /// # Errors
@@ -42,6 +47,8 @@ impl PlaceOf {
             });
         }
         let (server, metadata) = discovery::discover(http, self.server)?;
+        // A redirect to https may have moved it.
+        self.allowed.check(&server)?;
         let advertised = metadata.token_endpoint(&server)?;
         let elsewhere = advertised
             .elsewhere

@@ -51,7 +51,7 @@ pub(crate) struct Proxy {
 impl Proxies {
     /// Reads the variables through `get`, which yields non-empty values only. Lower case comes
     /// first; `HTTP_PROXY` is not read, since a CGI server sets it from a request's header.
-    pub(crate) fn new<'a>(get: impl Fn(&str) -> Option<&'a str>) -> Self {
+    pub(crate) fn new(get: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|&name| {
                 let value = Secret::new(get(name)?);
@@ -61,9 +61,7 @@ impl Proxies {
         Self {
             https: first(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]),
             http: first(&["http_proxy", "all_proxy", "ALL_PROXY"]),
-            no_proxy: get("no_proxy")
-                .or_else(|| get("NO_PROXY"))
-                .map(str::to_owned),
+            no_proxy: get("no_proxy").or_else(|| get("NO_PROXY")),
         }
     }
 
@@ -94,6 +92,10 @@ impl Proxies {
         let (Some(no_proxy), Some(host)) = (&self.no_proxy, to.host()) else {
             return false;
         };
+        // curl takes the star for all hosts only where it stands alone.
+        if no_proxy.trim() == "*" {
+            return true;
+        }
         let port = to.port_or_known_default();
         let mut entries = no_proxy
             .split(|c: char| c == ',' || c.is_whitespace())
@@ -104,9 +106,6 @@ impl Proxies {
 
 /// Whether one entry of `NO_PROXY` names a host.
 fn excepts(entry: &str, host: &Host<&str>, port: Option<u16>) -> bool {
-    if entry == "*" {
-        return true;
-    }
     let (name, entry_port) = split_port(entry);
     if entry_port.is_some_and(|wanted| wanted.parse().ok() != port) {
         return false;
@@ -184,8 +183,15 @@ impl Variable {
                 "name an http:// proxy in {name}, or the server in NO_PROXY"
             )));
         }
-        if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        // What was not UTF-8 has come as U+FFFD.
+        let is_bad = |c: char| c.is_whitespace() || c.is_control() || "\\\u{fffd}".contains(c);
+        if rest.contains(is_bad) {
             return Err(unusable("its URL is not valid"));
+        }
+        let (authority, behind) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if behind.contains('@') || authority.matches('@').count() > 1 {
+            let why = "its user name or password must be percent-encoded";
+            return Err(unusable(why));
         }
         let url =
             Url::parse(&format!("http://{rest}")).map_err(|_| unusable("its URL is not valid"))?;
@@ -239,7 +245,7 @@ mod tests {
     fn route(variables: &[(&str, &str)], to: &str) -> String {
         let get = |name: &str| {
             let found = variables.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| *value)
+            found.map(|(_, value)| (*value).to_owned())
         };
         match Proxies::new(get).route(&Url::parse(to).unwrap()) {
             Ok(Route::Direct) => "direct".into(),
@@ -276,6 +282,8 @@ mod tests {
         let cases = [
             ("*", "https://h/", true),
             ("h", "https://h/", true),
+            (" * ", "https://h/", true),
+            ("a,*", "https://h/", false),
             ("H", "https://h/", true),
             ("example.com", "https://connect.example.com/", true),
             (".example.com", "https://connect.example.com/", true),
@@ -319,6 +327,10 @@ mod tests {
             ("http://u:hunter2@p:99999", "not valid"),
             ("http://u:hunter2@", "not valid"),
             ("p :1", "not valid"),
+            ("http://u:p@hunter2/x@p:1", "percent-encoded"),
+            ("http://u:hunter2/x@p:1", "percent-encoded"),
+            ("http://u:2345#hunter2@p:1", "percent-encoded"),
+            ("http://\u{fffd}.example", "not valid"),
         ];
         for (value, why) in cases {
             let message = route(&[("https_proxy", value)], "https://h/");
@@ -343,7 +355,8 @@ mod tests {
             route(&[("https_proxy", "http://[::1]:3128")], "https://h/"),
             "[::1]:3128"
         );
-        let get = |name: &str| (name == "all_proxy").then_some("http://us%40er:p%20w%25@p:1");
+        let get =
+            |name: &str| (name == "all_proxy").then(|| "http://us%40er:p%20w%25@p:1".to_owned());
         let Ok(Route::Via(proxy)) = Proxies::new(get).route(&Url::parse("https://h").unwrap())
         else {
             panic!("no proxy")

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use url::{Origin, Url};
 
 use crate::error::{Code, Error};
+use crate::words::Redactor;
 
 /// A Connect server: https (or http, where the operator said `--insecure`), a host, no userinfo,
 /// no query, no fragment, and a path that ends in a slash.
@@ -116,10 +117,12 @@ impl ServerUrl {
             from.scheme() == "http" && to.scheme() == "https" && from.host() == to.host();
         let userinfo = !to.username().is_empty() || to.password().is_some();
         if userinfo || !(upgraded || to.origin() == from.origin()) {
-            return Err(Error::new(
-                Code::UnsafeEndpoint,
-                "a redirect to another origin",
-            ));
+            let origin = to.origin().ascii_serialization();
+            let message = format!(
+                "discovery was redirected to another origin, {}",
+                Redactor::default().quote(&origin)
+            );
+            return Err(Error::new(Code::UnsafeEndpoint, message));
         }
         let mut moved = to.clone();
         moved.set_path(self.prefix());

@@ -6,12 +6,14 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::exchange::{ID_TOKEN, OWN_FIELDS, Terms};
 use crate::identity::{Provider, Source};
 use crate::proxy::Proxies;
-use crate::secret::{Secret, SubjectToken};
+use crate::secret::{NotAToken, Secret, SubjectToken};
 use crate::server::{Endpoint, ServerUrl};
 
 /// The audience that Connect's trusted publishers expect.
@@ -209,7 +211,13 @@ impl Layer {
             (Some(token), None) => {
                 let token = Secret::visible_ascii(token).map_err(|why| {
                     let name = self.kind.name(Field::IdentityToken);
-                    self.kind.error(format!("{name} {}", why.what()))
+                    let message = format!("{name} {}", why.what());
+                    match why {
+                        NotAToken::Empty => self.kind.error(message),
+                        NotAToken::NotVisibleAscii => {
+                            Error::new(Code::IdentityTokenUnreadable, message)
+                        }
+                    }
                 })?;
                 Ok(Some(Named::Source(Source::Token(SubjectToken(token)))))
             }
@@ -257,6 +265,7 @@ fn boolean(text: &str) -> Option<bool> {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) server: ServerUrl,
+    pub(crate) allowed: Allowed,
     /// `--token-endpoint`, in place of discovery.
     pub(crate) token_endpoint: Option<Endpoint>,
     pub(crate) terms: Terms,
@@ -291,8 +300,15 @@ impl Settings {
                     .hint("name it with --server URL or in CONNECT_SERVER"));
             }
         };
-        check_allowed(&server, token_endpoint.as_ref(), env)?;
-        let proxies = Proxies::new(|name| env.text(name));
+        let allowed = Allowed::new(env)?;
+        allowed.check(&server)?;
+        if let Some(endpoint) = &token_endpoint {
+            allowed.check_endpoint(endpoint)?;
+        }
+        let proxies = Proxies::new(|name| {
+            env.get(name)
+                .map(|value| value.to_string_lossy().into_owned())
+        });
         proxies.route(server.url())?;
         if let Some(endpoint) = &token_endpoint {
             proxies.route(endpoint.url())?;
@@ -322,6 +338,7 @@ impl Settings {
             proxies,
             timeout: timeout(layers),
             server,
+            allowed,
             token_endpoint,
         })
     }
@@ -386,42 +403,57 @@ fn in_the_clear(name: &str) -> Error {
     .hint("use https://, or --insecure for a test server")
 }
 
-/// Holds the server, and the origin of an endpoint that was named, against
-/// `CONNECT_ALLOWED_SERVERS`.
-fn check_allowed(
-    server: &ServerUrl,
-    endpoint: Option<&Endpoint>,
-    env: &Environment,
-) -> Result<(), Error> {
-    let Some(list) = env.get("CONNECT_ALLOWED_SERVERS") else {
-        return Ok(());
-    };
-    let unusable = |why| Error::usage(format!("CONNECT_ALLOWED_SERVERS {why}"));
-    let list = list
-        .to_str()
-        .ok_or_else(|| unusable("is not valid UTF-8".into()))?;
-    let mut allowed = Vec::new();
-    for entry in list.split([' ', ',']).filter(|entry| !entry.is_empty()) {
-        let entry =
-            ServerUrl::parse(entry).map_err(|why| unusable(format!("holds a URL that {why}")))?;
-        allowed.push(entry);
-    }
-    if allowed.is_empty() {
-        return Err(unusable("names no server".into()));
-    }
-    for url in [Some(server.url()), endpoint.map(Endpoint::url)]
-        .into_iter()
-        .flatten()
-    {
-        if !allowed.iter().any(|allowed| allowed.holds(url)) {
-            let mut shown = url.clone();
-            shown.set_query(None);
-            let message = format!("{shown} is not among the servers in CONNECT_ALLOWED_SERVERS");
-            return Err(Error::new(Code::ServerNotAllowed, message)
-                .hint("no identity token was read; add the server there if it may have one"));
+/// `CONNECT_ALLOWED_SERVERS`: the servers that a token may go to; all of them where it is unset.
+#[derive(Clone, Debug)]
+pub(crate) struct Allowed(Option<Vec<ServerUrl>>);
+
+impl Allowed {
+    fn new(env: &Environment) -> Result<Self, Error> {
+        let Some(list) = env.get("CONNECT_ALLOWED_SERVERS") else {
+            return Ok(Self(None));
+        };
+        let unusable = |why| Error::usage(format!("CONNECT_ALLOWED_SERVERS {why}"));
+        let list = list
+            .to_str()
+            .ok_or_else(|| unusable("is not valid UTF-8".into()))?;
+        let mut servers = Vec::new();
+        for entry in list.split([' ', ',']).filter(|entry| !entry.is_empty()) {
+            let entry = ServerUrl::parse(entry)
+                .map_err(|why| unusable(format!("holds a URL that {why}")))?;
+            servers.push(entry);
+        }
+        match servers.is_empty() {
+            true => Err(unusable("names no server".into())),
+            false => Ok(Self(Some(servers))),
         }
     }
-    Ok(())
+
+    /// # Errors
+    /// `server_not_allowed` for a server that does not lie below an entry.
+    pub(crate) fn check(&self, server: &ServerUrl) -> Result<(), Error> {
+        self.check_by(server.url(), |allowed| allowed.holds(server.url()))
+    }
+
+    /// Holds the origin of an endpoint that the operator named against the entries' origins.
+    fn check_endpoint(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        let origin = endpoint.url().origin();
+        self.check_by(endpoint.url(), |allowed| allowed.origin() == origin)
+    }
+
+    fn check_by(&self, url: &Url, allows: impl Fn(&ServerUrl) -> bool) -> Result<(), Error> {
+        match &self.0 {
+            Some(servers) if !servers.iter().any(allows) => {
+                let mut shown = url.clone();
+                shown.set_query(None);
+                let message =
+                    format!("{shown} is not among the servers in CONNECT_ALLOWED_SERVERS");
+                Err(Error::new(Code::ServerNotAllowed, message).hint(
+                    "the identity token was not sent; add the server there if it may have one",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The source of the highest layer that names one.

@@ -1,8 +1,9 @@
 //! The words of others made fit to show: bounded, control characters escaped, secrets cut out.
 //!
-//! Pure. The one place that redacts and the one place that bounds text.
+//! Pure, but for a look whether a path exists. The one place that redacts and the one place that bounds text.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use crate::secret::Secret;
 
@@ -16,10 +17,24 @@ const PIECE: usize = 12;
 /// A secret shorter than this would cut holes into ordinary words, and show itself by them.
 const SHORTEST: usize = 4;
 
+/// A file's name from this length on is not shown where there is no such file.
+const LONG_NAME: usize = 24;
+
 /// Knows the secrets of a run so far, and quotes the words of others without them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redactor {
     secrets: Vec<Secret>,
+}
+
+/// A path or a program's name as it can be shown: it is the caller's word, and may be a token
+/// that was given by mistake in place of its file.
+pub(crate) fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_bare = path.components().count() == 1;
+    if is_bare && text.len() >= LONG_NAME && !path.exists() {
+        return format!("(a name of {} characters)", text.chars().count());
+    }
+    Redactor::default().quote(&text)
 }
 
 impl Redactor {

@@ -130,11 +130,12 @@ impl Question {
     /// The key that `erase` is told of, if it is one of ours: git hands a helper the secrets of
     /// other helpers too, and those must go nowhere.
     pub(crate) fn refused_key(&self) -> Option<Secret> {
-        if self.username.as_deref() == Some(USERNAME) && self.password.is_some() {
-            return self.password.clone();
-        }
-        let is_ours = self.scheme.as_deref() == Some("Key");
-        self.credential.clone().filter(|_| is_ours)
+        let key = match (self.username.as_deref(), self.scheme.as_deref()) {
+            (Some(USERNAME), _) if self.password.is_some() => &self.password,
+            (_, Some("Key")) => &self.credential,
+            _ => return None,
+        };
+        key.clone().filter(|key| !key.expose().is_empty())
     }
 
     pub(crate) fn takes_authtype(&self) -> bool {

@@ -139,6 +139,7 @@ pub(crate) fn layer(request: &Map<String, Value>) -> Result<Layer, Error> {
 pub(crate) fn refused_key(request: &Map<String, Value>) -> Result<Option<Secret>, Error> {
     match request.get("api_key") {
         None | Some(Value::Null) => Ok(None),
+        Some(Value::String(key)) if key.is_empty() => Err(bad("api_key in the request is empty")),
         Some(Value::String(key)) => Ok(Some(Secret::new(key))),
         Some(_) => Err(wrong_type("api_key", "a string")),
     }

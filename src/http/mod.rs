@@ -183,28 +183,31 @@ impl Http {
     /// `unreachable`, `tls`, `timeout`, `unavailable` or `bad_response`; any reply, whatever its
     /// status, is a reply, but for a 429 or 503 that is still there at the deadline.
     pub(crate) fn send(&self, request: &Request) -> Result<Reply, Error> {
-        let mut tries = 0;
+        let (mut round, mut tries) = (0, 0);
         let mut wait = FIRST_WAIT;
         loop {
-            tries += 1;
+            round += 1;
+            let jittered = self.jittered(wait, round);
             let (outcome, pause) = match self.try_once(request) {
                 Ok(reply) if matches!(reply.status, 429 | 503) => {
                     let asked = reply.retry_after.unwrap_or_default();
-                    let pause = asked.max(self.jittered(wait, tries));
-                    (Err(reply.unexpected(request.purpose)), pause)
+                    (Err(reply.unexpected(request.purpose)), asked.max(jittered))
                 }
-                Ok(reply)
-                    if matches!(reply.status, 502 | 504)
-                        && request.method.may_repeat()
-                        && tries < TRIES =>
-                {
-                    (Ok(reply), self.jittered(wait, tries))
+                // A server that says it is busy costs none of the tries.
+                outcome => {
+                    tries += 1;
+                    let repeats = match &outcome {
+                        Ok(reply) => {
+                            matches!(reply.status, 502 | 504) && request.method.may_repeat()
+                        }
+                        Err((_, next)) => matches!(next, Next::Repeat),
+                    };
+                    let outcome = outcome.map_err(|(error, _)| error);
+                    if !repeats || tries == TRIES {
+                        return outcome;
+                    }
+                    (outcome, jittered)
                 }
-                Ok(reply) => return Ok(reply),
-                Err((error, Next::Repeat)) if tries < TRIES => {
-                    (Err(error), self.jittered(wait, tries))
-                }
-                Err((error, _)) => return Err(error),
             };
             if self.deadline.remaining().is_none_or(|left| left <= pause) {
                 return outcome;
@@ -391,7 +394,7 @@ impl fmt::Display for Request<'_> {
 fn bad_reply(host: &str, purpose: &str) -> Error {
     Error::new(
         Code::BadResponse,
-        format!("{host} answered {purpose} with something that is not HTTP"),
+        format!("{host} answered {purpose} with a reply that cannot be read as HTTP"),
     )
 }
 

@@ -20,6 +20,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::expiry::Expiry;
 use crate::input;
+use crate::words::shown;
 
 /// What makes a server's certificate good.
 #[derive(Clone, Debug)]
@@ -48,7 +49,10 @@ impl Trust {
         let directories = env.get("SSL_CERT_DIR").map(std::env::split_paths);
         Self::System {
             file: env.get("SSL_CERT_FILE").map(PathBuf::from),
-            directories: directories.map(Iterator::collect).unwrap_or_default(),
+            // An empty name between two colons names nothing.
+            directories: directories
+                .map(|all| all.filter(|path| !path.as_os_str().is_empty()).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -57,7 +61,7 @@ impl Trust {
     /// # Errors
     /// `usage` where it cannot be read or holds no certificate.
     pub(crate) fn from_file(path: &Path, deadline: Deadline) -> Result<Self, Error> {
-        let name = path.display();
+        let name = shown(path);
         let pem = input::read_file(path, CERTIFICATES_LIMIT, deadline)
             .map_err(|why| why.into_error(Code::Usage, format!("the CA certificates in {name}")))?;
         let certificates = certificates(&pem);
@@ -149,14 +153,14 @@ fn named(
     let mut found = Vec::new();
     if let Some(file) = file {
         let pem = input::read_file(file, CERTIFICATES_LIMIT, deadline).map_err(|why| {
-            let name = format!("the certificates in {} (SSL_CERT_FILE)", file.display());
+            let name = format!("the certificates in {} (SSL_CERT_FILE)", shown(file));
             why.into_error(Code::Tls, name)
         })?;
         found.extend(certificates(&pem));
     }
     for directory in directories {
         found.extend(in_directory(directory, deadline).map_err(|error| {
-            let name = directory.display();
+            let name = shown(directory);
             Error::new(
                 Code::Tls,
                 format!(

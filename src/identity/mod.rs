@@ -18,15 +18,18 @@ use crate::command::Command;
 use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::exchange::ACCESS_TOKEN;
+use crate::expiry::Expiry;
 use crate::http::{Http, Method, Request};
 use crate::input;
 use crate::secret::{Secret, SubjectToken};
-use crate::words::Redactor;
+use crate::words::{Redactor, shown};
 pub(crate) use claims::Claims;
 pub(crate) use provider::{Fetch, Plan, Program, Provider};
 
 /// The most bytes of an identity token.
 const TOKEN_LIMIT: usize = 1024 * 1024;
+/// The most bytes of GitHub's description of an event; it sends at most 25 MB.
+const EVENT_LIMIT: usize = 32 * 1024 * 1024;
 /// How often a provider that says it is not ready yet is asked.
 const TRIES: u32 = 3;
 
@@ -77,7 +80,7 @@ impl Source {
 /// # Errors
 /// `identity_token_unreadable`.
 pub(crate) fn from_file(path: &Path, deadline: Deadline) -> Result<SubjectToken, Error> {
-    let name = format!("the identity token file {}", path.display());
+    let name = format!("the identity token file {}", shown(path));
     let bytes = input::read_file(path, TOKEN_LIMIT, deadline)
         .map_err(|why| why.into_error(Code::IdentityTokenUnreadable, name.clone()))?;
     from_bytes(Zeroizing::new(bytes), &name)
@@ -111,7 +114,7 @@ pub(crate) fn fetch(
     fetch: &Fetch,
     http: &Http,
     redactor: &Redactor,
-) -> Result<SubjectToken, Error> {
+) -> Result<Minted, Error> {
     let request = Request {
         purpose: "the request for an identity token",
         url: &fetch.url,
@@ -149,20 +152,43 @@ pub(crate) fn fetch(
     if reply.status != 200 {
         return Err(failed(&format!("it answered with HTTP {}", reply.status)));
     }
-    let answer: Value;
+    let answer: Value = match fetch.member {
+        None => Value::String(words.trim().to_owned()),
+        Some(_) => serde_json::from_slice(&reply.body)
+            .map_err(|_| failed("its answer (HTTP 200) is not JSON"))?,
+    };
     let token = match fetch.member {
-        None => Some(&*words),
-        Some(member) => {
-            answer = serde_json::from_slice(&reply.body)
-                .map_err(|_| failed("its answer (HTTP 200) is not JSON"))?;
-            answer.get(member).and_then(Value::as_str)
-        }
+        None => answer.as_str(),
+        Some(member) => answer.get(member).and_then(Value::as_str),
     };
     let member = fetch.member.unwrap_or("token");
     let token = token.ok_or_else(|| failed(&format!("its answer (HTTP 200) has no {member}")))?;
-    Secret::visible_ascii(token)
+    let subject_token = Secret::visible_ascii(token)
         .map(SubjectToken)
-        .map_err(|why| failed(&format!("its token {}", why.what())))
+        .map_err(|why| failed(&format!("its token {}", why.what())))?;
+    let expires_at = fetch
+        .expiry
+        .and_then(|member| Expiry::read(answer.get(member)?));
+    Ok(Minted {
+        subject_token,
+        expires_at,
+    })
+}
+
+/// A provider's token, and its expiry where the provider tells it beside the token.
+#[derive(Debug)]
+pub(crate) struct Minted {
+    pub(crate) subject_token: SubjectToken,
+    pub(crate) expires_at: Option<Expiry>,
+}
+
+impl From<SubjectToken> for Minted {
+    fn from(subject_token: SubjectToken) -> Self {
+        Self {
+            subject_token,
+            expires_at: None,
+        }
+    }
 }
 
 /// A failure of HTTP as the provider's; the deadline and a proxy's misuse stay what they are.
@@ -195,7 +221,7 @@ pub(crate) fn run(
 ) -> Result<SubjectToken, Error> {
     let found = match (Command::find(&program.words, env), program.instead) {
         (Ok(found), _) => found,
-        (Err(_), Some(instead)) => return Ok(instead),
+        (Err(_), Some(instead)) => return instead,
         (Err(error), None) => {
             return Err(provider.failed(&error.message).hints(provider.help("")));
         }
@@ -235,7 +261,8 @@ pub(crate) fn run(
 /// beginning.
 fn drained(mut stderr: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    thread::spawn(move || {
+    // Without a thread its words are lost, and a program that says a lot may wait for the deadline.
+    let _ = thread::Builder::new().spawn(move || {
         let mut said = Vec::new();
         let _ = (&mut stderr).take(16 * 1024).read_to_end(&mut said);
         let _ = sender.send(said);
@@ -304,7 +331,7 @@ pub(crate) fn check_audience(
 }
 
 /// What is said where no identity token is to be found.
-pub(crate) fn nothing(automatic: bool, env: &Environment) -> Error {
+pub(crate) fn nothing(automatic: bool, env: &Environment, deadline: Deadline) -> Error {
     let error = Error::new(
         Code::NoIdentityToken,
         "there is no identity token to exchange",
@@ -319,7 +346,9 @@ pub(crate) fn nothing(automatic: bool, env: &Environment) -> Error {
     let is_github = env.text("GITHUB_ACTIONS") == Some("true");
     let error = match is_github {
         false => error,
-        true => error.hints(Provider::Github.help("")).hints(fork(env)),
+        true => error
+            .hints(Provider::Github.help(""))
+            .hints(fork(env, deadline)),
     };
     error
         .hint("give one with --identity-token-file FILE or CONNECT_IDENTITY_TOKEN_FILE")
@@ -328,8 +357,9 @@ pub(crate) fn nothing(automatic: bool, env: &Environment) -> Error {
 }
 
 /// A pull request from a fork gets no identity token, whatever the permissions say.
-fn fork(env: &Environment) -> Option<String> {
-    let event = std::fs::read(env.get("GITHUB_EVENT_PATH")?).ok()?;
+fn fork(env: &Environment, deadline: Deadline) -> Option<String> {
+    let path = Path::new(env.get("GITHUB_EVENT_PATH")?);
+    let event = input::read_file(path, EVENT_LIMIT, deadline).ok()?;
     let event: Value = serde_json::from_slice(&event).ok()?;
     let is_fork = event.pointer("/pull_request/head/repo/fork")?.as_bool()?;
     is_fork.then(|| {

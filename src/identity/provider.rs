@@ -1,14 +1,18 @@
 //! The platforms that hand out identity tokens: a table, and what each wants to be asked.
 //!
-//! Pure: the environment comes in as a value; asking is [`super`]'s.
+//! The environment comes in as a value; asking is [`super`]'s. One file may be read here, that of
+//! a Workbench session's cookie.
 
 use std::ffi::OsString;
 
 use serde_json::json;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
+use crate::clock::Deadline;
 use crate::environment::Environment;
 use crate::error::{Code, Error};
+use crate::input;
 use crate::secret::{Secret, SubjectToken};
 
 /// A platform: a row of the table, in the order in which `auto` looks at them.
@@ -35,6 +39,9 @@ const WORKBENCH_URL: &str = "RS_SERVER_ADDRESS";
 const WORKBENCH_COOKIE: &str = "RS_SESSION_RPC_COOKIE";
 const WORKBENCH_DIR: &str = "PWB_SESSION_RUNTIME_DIR";
 
+/// The most bytes of a session's cookie.
+const COOKIE_LIMIT: usize = 64 * 1024;
+
 /// How a platform's token is obtained.
 #[derive(Debug)]
 pub(crate) enum Plan {
@@ -57,6 +64,8 @@ pub(crate) struct Fetch {
     pub(crate) secret: Option<Secret>,
     /// The member of the JSON answer that is the token; none where the answer itself is.
     pub(crate) member: Option<&'static str>,
+    /// The member that is the token's expiry, where the answer has one.
+    pub(crate) expiry: Option<&'static str>,
     pub(crate) proxied: bool,
 }
 
@@ -65,7 +74,7 @@ pub(crate) struct Fetch {
 pub(crate) struct Program {
     pub(crate) words: Vec<OsString>,
     /// What to use where there is no such program.
-    pub(crate) instead: Option<SubjectToken>,
+    pub(crate) instead: Option<Result<SubjectToken, Error>>,
 }
 
 impl Provider {
@@ -139,7 +148,12 @@ impl Provider {
     /// # Errors
     /// `no_identity_token` where a variable is missing, `identity_token_unreadable` where one
     /// holds no token, `identity_provider_failed` for a URL that may not be asked.
-    pub(crate) fn plan(self, env: &Environment, audience: &str) -> Result<Plan, Error> {
+    pub(crate) fn plan(
+        self,
+        env: &Environment,
+        audience: &str,
+        deadline: Deadline,
+    ) -> Result<Plan, Error> {
         match self {
             Self::Github => {
                 let mut url = self.url(env, GITHUB_URL)?;
@@ -168,7 +182,7 @@ impl Provider {
                     "--root-issuer",
                 ];
                 let instead = self.variable(env, audience);
-                let instead = instead.map(|name| self.read(env, &name)).transpose()?;
+                let instead = instead.map(|name| self.read(env, &name));
                 Ok(Plan::Run(Program {
                     words: words.map(OsString::from).into(),
                     instead,
@@ -200,14 +214,15 @@ impl Provider {
                     header: ("Metadata-Flavor", Secret::new("Google")),
                     secret: None,
                     member: None,
+                    expiry: None,
                     proxied: false,
                 }))
             }
-            Self::Workbench => self.workbench(env),
+            Self::Workbench => self.workbench(env, deadline),
         }
     }
 
-    fn workbench(self, env: &Environment) -> Result<Plan, Error> {
+    fn workbench(self, env: &Environment, deadline: Deadline) -> Result<Plan, Error> {
         let mut url = self.url(env, WORKBENCH_URL)?;
         url.set_path(&format!("{}/id_token", url.path().trim_end_matches('/')));
         url.set_query(None);
@@ -215,8 +230,11 @@ impl Provider {
             (Some(_), _) => self.secret(env, WORKBENCH_COOKIE)?,
             (None, Some(directory)) => {
                 let path = std::path::Path::new(directory).join("rpc_cookie");
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|_| self.failed("the rpc_cookie of the session cannot be read"))?;
+                let bytes = input::read_file(&path, COOKIE_LIMIT, deadline).map_err(|why| {
+                    let name = "the rpc_cookie of the session";
+                    why.into_error(Code::IdentityProviderFailed, name.into())
+                })?;
+                let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
                 Secret::visible_ascii(text.lines().next().unwrap_or_default()).map_err(|why| {
                     self.failed(&format!("the session's rpc_cookie {}", why.what()))
                 })?
@@ -233,6 +251,7 @@ impl Provider {
             header: ("X-RS-Session-Server-RPC-Cookie", cookie.clone()),
             secret: Some(cookie),
             member: Some("token"),
+            expiry: Some("expiry"),
         }))
     }
 
@@ -294,7 +313,8 @@ impl Provider {
             ],
             Self::Gitlab => {
                 return vec![format!(
-                    "add to the job:  id_tokens: {{ {variable}: {{ aud: connect }} }}"
+                    "add to the job:  id_tokens: {{ {variable}: {{ aud: AUDIENCE }} }}, where the \
+                     audience is what --audience names, else connect"
                 )];
             }
             Self::AzureDevops => &[
@@ -323,6 +343,8 @@ fn bearer(
     post: Option<(&'static str, String)>,
     member: &'static str,
 ) -> Fetch {
+    // A proxy would look for this machine's own services on itself, and see the token.
+    let proxied = !is_loopback(&url);
     Fetch {
         url,
         post,
@@ -332,7 +354,8 @@ fn bearer(
         ),
         secret: Some(token),
         member: Some(member),
-        proxied: true,
+        expiry: None,
+        proxied,
     }
 }
 
@@ -386,6 +409,14 @@ mod tests {
         Environment::new(variables.iter().map(own).collect())
     }
 
+    fn deadline() -> Deadline {
+        let clock = crate::clock::Clock {
+            instant: std::time::Instant::now,
+            utc: std::time::SystemTime::now,
+        };
+        Deadline::new(clock, (clock.instant)(), std::time::Duration::from_secs(5))
+    }
+
     #[test]
     fn auto_takes_the_first_row_that_fits() {
         let all = [
@@ -433,7 +464,7 @@ mod tests {
             ),
             (GITHUB_TOKEN, "t"),
         ]);
-        let Ok(Plan::Fetch(fetch)) = Provider::Github.plan(&env, "a&b c") else {
+        let Ok(Plan::Fetch(fetch)) = Provider::Github.plan(&env, "a&b c", deadline()) else {
             panic!("no request")
         };
         assert_eq!(
@@ -456,7 +487,7 @@ mod tests {
         ] {
             let env = environment(&[(GITHUB_URL, url), (GITHUB_TOKEN, "t")]);
             let plan = Provider::Github
-                .plan(&env, "connect")
+                .plan(&env, "connect", deadline())
                 .map_err(|error| error.code);
             match fine {
                 true => assert!(plan.is_ok(), "{url}"),

@@ -152,3 +152,28 @@ fn a_cacert_without_a_certificate_is_a_usage_error_that_names_it() {
     }
     assert_eq!(server.connections(), 0);
 }
+
+#[test]
+fn a_token_given_in_place_of_its_file_is_not_shown() {
+    for secret in [token(), "opaque-token-0123456789-abcdefghijkl"] {
+        with_token_file(secret)
+            .secret(secret)
+            .fails(3, "identity_token_unreadable");
+        call(&["-s", "https://h.invalid"])
+            .env("CONNECT_IDENTITY_TOKEN_FILE", secret)
+            .secret(secret)
+            .fails(3, "identity_token_unreadable");
+    }
+    with_token_file("no\n::warning::such \u{1b}[31mfile").fails(3, "identity_token_unreadable");
+}
+
+#[test]
+fn a_token_that_is_not_visible_ascii_is_unreadable_wherever_it_stands() {
+    for token in ["two words", "tok\u{e9}n", "a\u{1b}b"] {
+        call(&["-s", "https://h.invalid", "--identity-token", token])
+            .fails(3, "identity_token_unreadable");
+        call(&["-s", "https://h.invalid"])
+            .env("CONNECT_IDENTITY_TOKEN", token)
+            .fails(3, "identity_token_unreadable");
+    }
+}

@@ -110,7 +110,6 @@ fn usage_errors_are_told_before_anything_is_sent() {
         &["--server="],
         &["--identity-token", ""],
         &["--identity-token", "  "],
-        &["--identity-token", "two words"],
         &["--identity-token", "a", "--identity-token-file", "b"],
         &["--check", "--check"],
         &["-s", &at],

@@ -565,3 +565,58 @@ fn a_forks_pull_request_is_told_that_it_cannot_have_a_token() {
         assert_eq!(outcome.stderr.contains("fork"), told, "{outcome:?}");
     }
 }
+
+#[test]
+fn a_federated_key_ends_when_workbench_says_that_its_token_does() {
+    let answer = json!({"token": "opaque-workbench-token", "expiry": "2030-01-01T00:00:00.5Z"});
+    let workbench = Server::plain()
+        .step(post("/id_token").reply(Reply::json(200, answer)))
+        .start();
+    let issued = Reply::json(200, json!({"access_token": KEY}));
+    let federation = post("/__api__/v1/oauth/integrations/credentials");
+    let server = Server::tls().step(federation.reply(issued)).start();
+    let document = at(&server, &["--identity-provider", "workbench"])
+        .env("RS_SERVER_ADDRESS", &workbench.url())
+        .env("RS_SESSION_RPC_COOKIE", "cookie")
+        .succeeds()
+        .json();
+    assert_eq!(document["expires_at"], "2030-01-01T00:00:00Z");
+}
+
+#[test]
+fn files_of_platforms_that_block_end_at_the_deadline() {
+    let directory = folder("session");
+    let fifo = format!("{directory}/rpc_cookie");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let outcome = call(&["-s", "https://h.invalid", "--timeout", "0.5"])
+        .args(&["--identity-provider", "workbench"])
+        .env("RS_SERVER_ADDRESS", "https://workbench.invalid")
+        .env("PWB_SESSION_RUNTIME_DIR", &directory)
+        .fails(5, "timeout");
+    assert!(outcome.elapsed < Duration::from_secs(3), "{outcome:?}");
+    let outcome = call(&["-s", "https://h.invalid", "--timeout", "0.5"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_EVENT_PATH", &fifo)
+        .fails(3, "no_identity_token");
+    assert!(outcome.elapsed < Duration::from_secs(3), "{outcome:?}");
+}
+
+#[test]
+fn a_request_token_for_this_machine_goes_through_no_proxy() {
+    let github = Server::plain()
+        .step(get("/t?audience=connect").reply(Reply::json(200, json!({"value": token()}))))
+        .start();
+    let server = connect().start();
+    let proxy = crate::support::proxy::Proxy::start();
+    on_github(at(&server, &[]), &format!("{}/t", github.url()))
+        .env("all_proxy", &proxy.url())
+        .env("no_proxy", "unrelated.example")
+        .succeeds();
+    assert_eq!(proxy.requests().len(), 1, "Connect's own tunnel only");
+}

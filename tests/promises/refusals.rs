@@ -240,3 +240,20 @@ fn a_secret_that_a_server_sends_back_is_shown_nowhere_whatever_the_stage() {
         .start();
     call_at(&server, &[]).fails(6, "bad_response");
 }
+
+#[test]
+fn a_token_echoed_as_the_error_itself_is_not_shown() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let server = refusing(secret, "no").start();
+    let outcome = call(&[
+        "-s",
+        &server.url(),
+        "-c",
+        ca_file(),
+        "--identity-token",
+        secret,
+    ])
+    .secret(secret)
+    .run();
+    assert_eq!(outcome.json()["error"]["oauth_error"], Value::Null);
+}

@@ -78,6 +78,7 @@ fn what_is_not_ours_goes_nowhere() {
         format!("authtype=Bearer\ncredential={KEY}"),
         format!("credential={KEY}"),
         "username=connect".to_owned(),
+        "username=connect\npassword=".to_owned(),
         format!("username=connect\nusername=connect\npassword={KEY}"),
     ] {
         let server = Server::tls().start();

@@ -175,3 +175,27 @@ fn a_server_that_is_not_allowed_is_asked_nothing() {
         .env("CONNECT_ALLOWED_SERVERS", &prefix)
         .succeeds();
 }
+
+#[test]
+fn a_redirect_does_not_lead_past_the_allowed_servers() {
+    let secure = Server::tls().route(discovery()).start();
+    let location = format!("{}{METADATA}", secure.url());
+    let plain = Server::plain()
+        .route(get(METADATA).reply(Reply::status(301).header("Location", &location)))
+        .start();
+    let outcome = call(&["-s", &plain.url(), "-i", "--identity-token", token()])
+        .env("CONNECT_ALLOWED_SERVERS", &plain.url())
+        .fails(2, "server_not_allowed");
+    assert!(outcome.stderr.contains(&secure.url()), "{outcome:?}");
+    let request = json!({"version": 1, "api_key": KEY}).to_string();
+    call(&["erase", "-s", &plain.url(), "-i"])
+        .stdin(request)
+        .env("CONNECT_ALLOWED_SERVERS", &plain.url())
+        .fails(2, "server_not_allowed");
+    assert!(
+        secure
+            .requests()
+            .iter()
+            .all(|request| request.method == "GET")
+    );
+}

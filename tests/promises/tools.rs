@@ -608,6 +608,15 @@ fn a_command_that_cannot_be_run_is_told_before_anything_is_sent() {
         );
     }
     assert_eq!(server.connections(), 0);
+    let orphan = format!("{denied}/orphan");
+    std::fs::write(&orphan, "#!/nonexistent/interpreter\n").unwrap();
+    std::fs::set_permissions(&orphan, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let exchanging = connect().start();
+    let outcome = call_at(&exchanging, &[])
+        .args(&["--", &orphan])
+        .spawn()
+        .wait();
+    assert_eq!(outcome.status, Some(127), "{outcome:?}");
     let tool = format!("{denied}/tool");
     std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
     let server = connect().start();

@@ -189,3 +189,17 @@ fn a_connection_that_could_not_be_made_is_tried_again() {
     call_at(&server, &[]).succeeds();
     assert_eq!(server.requests().len(), 2);
 }
+
+#[test]
+fn a_busy_server_costs_no_tries_of_dropped_connections() {
+    let busy = || Reply::status(429);
+    let server = Server::tls()
+        .step(get(METADATA).reply(metadata_reply()))
+        .step(post(TOKEN_ENDPOINT).reply(busy()))
+        .step(post(TOKEN_ENDPOINT).reply(busy()))
+        .step(post(TOKEN_ENDPOINT).reply(busy().close_before_next()))
+        .step(exchange())
+        .start();
+    call_at(&server, &[]).succeeds();
+    assert_eq!(server.lost().len(), 1);
+}
