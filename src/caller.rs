@@ -12,11 +12,16 @@ use crate::error::{Code, Error};
 use crate::http::{Http, Trust};
 use crate::input::Patient;
 use crate::proxy::Proxies;
+use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::words::shown;
+use crate::words::{Redactor, shown};
 
 /// Where the steps are told, with `--verbose`.
 pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The secrets of the run so far, which the log keeps out of the steps: a server may put one into
+/// a URL that it has the program ask.
+pub(crate) type Secrets = Arc<Mutex<Redactor>>;
 
 /// Standard error, which the log shares with whoever tells a failure.
 pub(crate) type Stderr = Arc<Mutex<Box<dyn Write + Send>>>;
@@ -30,9 +35,16 @@ pub(crate) struct Caller {
     pub(crate) started: Instant,
     pub(crate) seed: u64,
     pub(crate) log: Log,
+    pub(crate) secrets: Secrets,
 }
 
 impl Caller {
+    /// Keeps a secret out of the steps from here on.
+    pub(crate) fn learn(&self, secret: &Secret) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.add(secret);
+    }
+
     pub(crate) fn deadline(&self, timeout: Duration) -> Deadline {
         Deadline::new(self.clock, self.started, timeout)
     }
@@ -111,11 +123,13 @@ pub(crate) fn tell(stderr: &Stderr, error: &Error) {
 }
 
 /// Tells the steps on stderr, or nobody.
-pub(crate) fn logger(verbose: bool, stderr: Stderr) -> Log {
+pub(crate) fn logger(verbose: bool, stderr: Stderr, secrets: Secrets) -> Log {
     if !verbose {
         return Arc::new(|_| {});
     }
     Arc::new(move |step| {
+        let secrets = secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = secrets.quote(step);
         let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = stderr.write_all(format!("connect-credential: {step}\n").as_bytes());
     })

@@ -32,7 +32,7 @@ pub(crate) fn user(reply: &Reply, redactor: &Redactor) -> Result<Option<String>,
         (200, _) => Ok(answer
             .get("username")
             .and_then(Value::as_str)
-            .map(str::to_owned)),
+            .map(|name| redactor.quote(name))),
         (403, Some(NO_USER)) => Ok(None),
         (429, _) => Err(reply.unexpected("the check of the new key")),
         (status @ 400..=499, _) => {

@@ -2,8 +2,9 @@
 
 use crate::error::{Code, Error};
 use crate::http::{Http, Method, Reply, Request};
-use crate::metadata::{Metadata, REQUIREMENT, looks_like_html, well_known_urls};
+use crate::metadata::{MISSING_PREFIX, Metadata, REQUIREMENT, looks_like_html, well_known_urls};
 use crate::server::ServerUrl;
+use crate::words::Redactor;
 
 /// The most redirects that discovery follows.
 const REDIRECTS: usize = 3;
@@ -14,7 +15,11 @@ const PURPOSE: &str = "discovery";
 /// # Errors
 /// `unsupported_server` where none of the well-known places has any metadata, `unsafe_endpoint`
 /// for a redirect to another origin, and those of HTTP and of [`Metadata`].
-pub(crate) fn discover(http: &Http, mut server: ServerUrl) -> Result<(ServerUrl, Metadata), Error> {
+pub(crate) fn discover(
+    http: &Http,
+    mut server: ServerUrl,
+    redactor: &Redactor,
+) -> Result<(ServerUrl, Metadata), Error> {
     let mut redirects = 0;
     // One more place each time, of the server where it then is.
     for place in 0.. {
@@ -37,7 +42,7 @@ pub(crate) fn discover(http: &Http, mut server: ServerUrl) -> Result<(ServerUrl,
                 return Err(Error::new(Code::BadResponse, message).status(reply.status));
             }
             (server, url) = server
-                .redirected(&url, location)
+                .redirected(&url, location, redactor)
                 .map_err(|error| sign_in_hint(error, &server).status(reply.status))?;
         };
         match reply.status {
@@ -61,7 +66,7 @@ pub(crate) fn discover(http: &Http, mut server: ServerUrl) -> Result<(ServerUrl,
     )
     .status(404)
     .hints(dashboard_hint(&server))
-    .hint("check the URL: the path prefix may be missing, such as https://HOST/connect-prefix/")
+    .hint(MISSING_PREFIX)
     .hint(REQUIREMENT))
 }
 

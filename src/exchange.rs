@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Code, Error};
 use crate::http::Reply;
-use crate::metadata::TOKEN_EXCHANGE;
+use crate::metadata::{MISSING_PREFIX, REQUIREMENT, TOKEN_EXCHANGE};
 use crate::secret::{ApiKey, Secret, SubjectToken};
 use crate::words::Redactor;
 
@@ -147,7 +147,8 @@ fn refusal(reply: &Reply, answer: &Map<String, Value>, redactor: &Redactor) -> E
         (_, Some("unsupported_grant_type")) => Error::new(
             Code::UnsupportedServer,
             "the server does not do token exchange (unsupported_grant_type)",
-        ),
+        )
+        .hint(REQUIREMENT),
         (400..=499, Some(code)) => Error::new(
             Code::Refused,
             format!("the server refused the exchange: {code}"),
@@ -155,7 +156,9 @@ fn refusal(reply: &Reply, answer: &Map<String, Value>, redactor: &Redactor) -> E
         (404, None) => Error::new(
             Code::UnsupportedServer,
             "the server has nothing at its token endpoint (HTTP 404)",
-        ),
+        )
+        .hint(MISSING_PREFIX)
+        .hint(REQUIREMENT),
         _ => reply.unexpected("the exchange"),
     };
     let mut error = error.status(status).hints(server_words(answer, redactor));

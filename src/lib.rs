@@ -50,7 +50,7 @@ use std::time::Instant;
 pub use clock::Clock;
 
 use beside::side_by_side;
-use caller::{Caller, append, logger, print, tell};
+use caller::{Caller, Secrets, append, logger, print, tell};
 use cli::Typed;
 use clock::Deadline;
 use command::Command;
@@ -118,6 +118,7 @@ pub fn run(mut invocation: Invocation) -> End {
         });
     // A command's stdout is its own, and nobody knows what the caller of no format reads.
     let tells_failure = typed.command.is_none() && !typed.unknown_format;
+    let secrets = Secrets::default();
     let mut caller = Caller {
         stdin: Some(invocation.stdin),
         stdin_is_terminal: invocation.stdin_is_terminal,
@@ -125,7 +126,8 @@ pub fn run(mut invocation: Invocation) -> End {
         clock: invocation.clock,
         started: invocation.started,
         seed: invocation.seed,
-        log: logger(typed.verbose, stderr.clone()),
+        log: logger(typed.verbose, stderr.clone(), secrets.clone()),
+        secrets,
     };
     match caller.answer(typed, format, &mut invocation.stdout) {
         Ok(end) => end,
@@ -233,6 +235,7 @@ impl Caller {
         let http = Arc::new(self.http(settings, deadline)?);
         let (minted, place) = self.token_and_place(settings, &http, deadline)?;
         let subject_token = minted.subject_token;
+        self.learn(&subject_token.0);
         let mut redactor = self.redactor(settings).with(&subject_token.0);
 
         let form = settings.terms.form(&subject_token);
@@ -246,9 +249,10 @@ impl Caller {
         let issued = exchange::issued_key(&reply, &redactor).map_err(|error| {
             let now = (self.clock.utc)();
             let error = refusal::explain(error, claims.as_ref(), &reply, now, &redactor);
-            error.hints(place.elsewhere_hint())
+            error.hints(place.elsewhere_hint(&redactor))
         })?;
         redactor.add(issued.api_key.secret());
+        self.learn(issued.api_key.secret());
         (self.log)(&format!(
             "a key was issued ({})",
             issued
@@ -284,6 +288,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(Minted, Place), Error> {
         let place = PlaceOf::new(settings);
+        let redactor = self.redactor(settings);
         let log = self.log.clone();
         let subject_token = match &settings.source {
             Source::Token(token) => token.clone(),
@@ -295,20 +300,23 @@ impl Caller {
             Source::Provider(provider) => {
                 let provider = *provider;
                 (self.log)(&format!("the identity provider is {}", provider.name()));
-                let token = match provider.plan(&self.env, &settings.audience, deadline)? {
+                let plan = identity::plan(provider, &self.env, &settings.audience, deadline)?;
+                let token = match plan {
                     Plan::Token(token) => token,
                     Plan::Run(program) => identity::run(provider, program, &self.env, deadline)?,
                     Plan::Fetch(fetch) => {
                         let mint = self.mint(provider, fetch, settings, deadline);
                         let http = http.clone();
-                        return side_by_side(mint, move || place.find(&http, &log));
+                        return side_by_side(mint, move || place.find(&http, &log, &redactor));
                     }
                 };
                 audience_rule(provider, &token, settings)?;
                 token
             }
         };
-        Ok((subject_token.into(), place.find(http, &log)?))
+        self.learn(&subject_token.0);
+        let place = place.find(http, &log, &redactor.with(&subject_token.0))?;
+        Ok((subject_token.into(), place))
     }
 
     /// The request for a provider's token, to be made on a thread of its own.
@@ -324,8 +332,11 @@ impl Caller {
             false => proxy::Proxies::default(),
         };
         let mut redactor = Redactor::default();
-        redactor.add_all(proxies.password_for(&fetch.url));
-        redactor.add_all(fetch.secret.clone());
+        let password = proxies.password_for(&fetch.url);
+        for secret in password.iter().chain(&fetch.secret) {
+            redactor.add(secret);
+            self.learn(secret);
+        }
         let http = self.provider_http(proxies, deadline);
         let audience = (
             settings.audience.clone(),
@@ -344,7 +355,9 @@ impl Caller {
     fn revoke(&self, settings: &Settings, key: &Secret) -> Result<(), Error> {
         let deadline = self.deadline(settings.timeout);
         let http = self.http(settings, deadline)?;
-        let found = match discovery::discover(&http, settings.server.clone()) {
+        self.learn(key);
+        let redactor = self.redactor(settings).with(key);
+        let found = match discovery::discover(&http, settings.server.clone(), &redactor) {
             Err(error) if error.code == Code::UnsupportedServer => return Ok(()),
             found => found?,
         };
@@ -366,7 +379,10 @@ impl Caller {
     /// A redactor that knows the secrets of the settings.
     fn redactor(&self, settings: &Settings) -> Redactor {
         let mut redactor = Redactor::default();
-        redactor.add_all(settings.proxies.password_for(settings.server.url()));
+        if let Some(password) = settings.proxies.password_for(settings.server.url()) {
+            redactor.add(&password);
+            self.learn(&password);
+        }
         redactor
     }
 }

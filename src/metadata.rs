@@ -15,6 +15,10 @@ pub(crate) const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-
 pub(crate) const REQUIREMENT: &str =
     "token exchange needs Connect 2026.07 or later with an Enhanced or Advanced licence";
 
+/// What is often wrong where nothing is found.
+pub(crate) const MISSING_PREFIX: &str =
+    "check the URL: the path prefix may be missing, such as https://HOST/connect-prefix/";
+
 /// The places to look for the metadata, in order; the next one is asked after a 404.
 ///
 /// First what Connect serves, below any path prefix; then RFC 8414 section 3.1's own form, the

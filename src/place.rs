@@ -38,7 +38,7 @@ impl PlaceOf {
 
     /// # Errors
     /// Those of discovery and of the metadata.
-    pub(crate) fn find(self, http: &Http, log: &Log) -> Result<Place, Error> {
+    pub(crate) fn find(self, http: &Http, log: &Log, redactor: &Redactor) -> Result<Place, Error> {
         if let Some(token_endpoint) = self.known {
             return Ok(Place {
                 server: self.server,
@@ -46,14 +46,11 @@ impl PlaceOf {
                 elsewhere: None,
             });
         }
-        let (server, metadata) = discovery::discover(http, self.server)?;
+        let (server, metadata) = discovery::discover(http, self.server, redactor)?;
         // A redirect to https may have moved it.
         self.allowed.check(&server)?;
         let advertised = metadata.token_endpoint(&server)?;
-        let elsewhere = advertised
-            .elsewhere
-            .map(|origin| Redactor::default().quote(&origin));
-        if let Some(origin) = &elsewhere {
+        if let Some(origin) = &advertised.elsewhere {
             log(&format!(
                 "the metadata names {origin}, and the token stays with {server}"
             ));
@@ -61,7 +58,7 @@ impl PlaceOf {
         Ok(Place {
             server,
             token_endpoint: advertised.endpoint,
-            elsewhere,
+            elsewhere: advertised.elsewhere,
         })
     }
 }
@@ -77,8 +74,8 @@ pub(crate) struct Place {
 
 impl Place {
     /// What a failed exchange may be due to.
-    pub(crate) fn elsewhere_hint(&self) -> Option<String> {
-        let origin = self.elsewhere.as_ref()?;
+    pub(crate) fn elsewhere_hint(&self, redactor: &Redactor) -> Option<String> {
+        let origin = redactor.quote(self.elsewhere.as_ref()?);
         Some(format!(
             "the metadata names {origin} as the token endpoint's origin, and the token was sent to \
              {} instead; if it belongs there, name it with --token-endpoint",

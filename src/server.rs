@@ -109,7 +109,12 @@ impl ServerUrl {
     /// Where a reply to `from` may redirect discovery: inside the same origin, or from http to
     /// https on the same host, at any port. The server at the origin that it leads to, and the
     /// URL to ask next.
-    pub(crate) fn redirected(&self, from: &Url, location: &str) -> Result<(Self, Url), Error> {
+    pub(crate) fn redirected(
+        &self,
+        from: &Url,
+        location: &str,
+        redactor: &Redactor,
+    ) -> Result<(Self, Url), Error> {
         let bad = || Error::new(Code::BadResponse, "a redirect without a usable Location");
         let mut to = from.join(location).map_err(|_| bad())?;
         to.set_fragment(None);
@@ -120,7 +125,7 @@ impl ServerUrl {
             let origin = to.origin().ascii_serialization();
             let message = format!(
                 "discovery was redirected to another origin, {}",
-                Redactor::default().quote(&origin)
+                redactor.quote(&origin)
             );
             return Err(Error::new(Code::UnsafeEndpoint, message));
         }
@@ -400,7 +405,11 @@ mod tests {
         let at = |server: &str, location: &str| {
             let server = ServerUrl::parse(server).unwrap();
             server
-                .redirected(&server.join(".well-known/x"), location)
+                .redirected(
+                    &server.join(".well-known/x"),
+                    location,
+                    &Redactor::default(),
+                )
                 .map(|(server, url)| (server.to_string(), url.to_string()))
                 .map_err(|error| error.code)
         };

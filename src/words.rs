@@ -42,10 +42,6 @@ impl Redactor {
         self.secrets.push(secret.clone());
     }
 
-    pub(crate) fn add_all(&mut self, secrets: impl IntoIterator<Item = Secret>) {
-        self.secrets.extend(secrets);
-    }
-
     /// This redactor with one more secret.
     pub(crate) fn with(&self, secret: &Secret) -> Self {
         let mut more = self.clone();

@@ -105,6 +105,24 @@ fn from_bytes(bytes: Zeroizing<Vec<u8>>, name: &str) -> Result<SubjectToken, Err
         .map_err(|why| unreadable(why.what()))
 }
 
+/// How a provider's token is obtained.
+///
+/// # Errors
+/// Those of [`Provider::plan`].
+pub(crate) fn plan(
+    provider: Provider,
+    env: &Environment,
+    audience: &str,
+    deadline: Deadline,
+) -> Result<Plan, Error> {
+    provider
+        .plan(env, audience, deadline)
+        .map_err(|error| match (provider, error.code) {
+            (Provider::Github, Code::NoIdentityToken) => error.hints(fork(env, deadline)),
+            _ => error,
+        })
+}
+
 /// Asks a provider for a token over HTTP.
 ///
 /// # Errors
@@ -223,7 +241,7 @@ pub(crate) fn run(
         (Ok(found), _) => found,
         (Err(_), Some(instead)) => return instead,
         (Err(error), None) => {
-            return Err(provider.failed(&error.message).hints(provider.help("")));
+            return Err(provider.failed(&error.message).hints(provider.help()));
         }
     };
     let mut command = found.prepare(env);
@@ -343,12 +361,12 @@ pub(crate) fn nothing(automatic: bool, env: &Environment, deadline: Deadline) ->
              and the variables of GitHub, Azure DevOps, GitLab, CircleCI, Bitbucket and Buildkite",
         ),
     };
-    let is_github = env.text("GITHUB_ACTIONS") == Some("true");
-    let error = match is_github {
-        false => error,
-        true => error
-            .hints(Provider::Github.help(""))
+    let error = match Provider::of_job(env) {
+        None => error,
+        Some(Provider::Github) => error
+            .hints(Provider::Github.help())
             .hints(fork(env, deadline)),
+        Some(provider) => error.hints(provider.help()),
     };
     error
         .hint("give one with --identity-token-file FILE or CONNECT_IDENTITY_TOKEN_FILE")

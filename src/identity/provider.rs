@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 
 use serde_json::json;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
@@ -14,6 +14,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::input;
 use crate::secret::{Secret, SubjectToken};
+use crate::words::Redactor;
 
 /// A platform: a row of the table, in the order in which `auto` looks at them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,18 @@ impl Provider {
         })
     }
 
+    /// The platform that a job is on which lacks what `detect` looks for.
+    pub(crate) fn of_job(env: &Environment) -> Option<Self> {
+        let has = |name| env.get(name).is_some();
+        if env.text("GITHUB_ACTIONS") == Some("true") {
+            Some(Self::Github)
+        } else if has("TF_BUILD") || has(AZURE_URL) {
+            Some(Self::AzureDevops)
+        } else {
+            has("BITBUCKET_BUILD_NUMBER").then_some(Self::Bitbucket)
+        }
+    }
+
     /// The variable that its token stands in, where it does.
     pub(crate) fn variable(self, env: &Environment, audience: &str) -> Option<String> {
         match self {
@@ -168,7 +181,16 @@ impl Provider {
                 let post = Some(("application/json", String::new()));
                 Ok(Plan::Fetch(bearer(url, token, post, "oidcToken")))
             }
-            Self::Gitlab => self.token_in(env, &gitlab_variable(audience)),
+            Self::Gitlab => {
+                let variable = gitlab_variable(audience);
+                self.token_in(env, &variable).map_err(|error| {
+                    let aud = Redactor::default().quote(audience);
+                    let add =
+                        format!("add to the job:  id_tokens: {{ {variable}: {{ aud: {aud} }} }}");
+                    let is_missing = error.code == Code::NoIdentityToken;
+                    error.hints(is_missing.then_some(add))
+                })
+            }
             Self::Bitbucket => self.token_in(env, BITBUCKET_TOKEN),
             Self::Circleci => {
                 let claims = json!({"aud": audience}).to_string();
@@ -300,23 +322,19 @@ impl Provider {
             "{variable} is not set, so {} has no identity token",
             self.name()
         );
-        Error::new(Code::NoIdentityToken, message).hints(self.help(variable))
+        Error::new(Code::NoIdentityToken, message).hints(self.help())
     }
 
     /// The one setting that is missing on this platform.
-    pub(crate) fn help(self, variable: &str) -> Vec<String> {
+    pub(crate) fn help(self) -> Vec<String> {
         let help: &[&str] = match self {
             Self::Github => &[
                 "the job lacks the permission for it; add to the workflow or the job:  \
                  permissions: { id-token: write, contents: read }",
                 "in a reusable workflow the caller's job must have that permission too",
             ],
-            Self::Gitlab => {
-                return vec![format!(
-                    "add to the job:  id_tokens: {{ {variable}: {{ aud: AUDIENCE }} }}, where the \
-                     audience is what --audience names, else connect"
-                )];
-            }
+            // Told with the audience, where that is known.
+            Self::Gitlab => &[],
             Self::AzureDevops => &[
                 "map the token into the step:  env: { SYSTEM_ACCESSTOKEN: $(System.AccessToken) }",
             ],
@@ -359,17 +377,20 @@ fn bearer(
     }
 }
 
-/// Sets one parameter of a query and keeps the others.
+/// Sets one parameter of a query and keeps the others as they are spelled.
 fn merge(url: &mut Url, name: &str, value: &str) {
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(known, _)| known != name)
-        .map(|(known, value)| (known.into_owned(), value.into_owned()))
-        .collect();
-    url.query_pairs_mut()
-        .clear()
-        .extend_pairs(others)
-        .append_pair(name, value);
+    let is_other = |pair: &&str| {
+        let mut known = form_urlencoded::parse(pair.as_bytes());
+        known.next().is_some_and(|(known, _)| known != name)
+    };
+    let own = url.query().unwrap_or_default();
+    let mut pairs: Vec<&str> = own.split('&').filter(is_other).collect();
+    let pair = form_urlencoded::Serializer::new(String::new())
+        .append_pair(name, value)
+        .finish();
+    pairs.push(&pair);
+    let query = pairs.join("&");
+    url.set_query(Some(&query));
 }
 
 /// GitLab's name for the token of an audience, as its documentation's example has it:

@@ -1,5 +1,5 @@
 // An independent authorization server with a token-exchange grant (RFC 8693) that verifies real
-// RS256 tokens. Prints one line of JSON: where it is, a good token, and a forged one.
+// RS256 tokens. Prints one line of JSON: where it is, a good token, and three that are none.
 import { createServer } from 'node:http';
 import { SignJWT, generateKeyPair, jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
@@ -13,13 +13,13 @@ const origin = `http://localhost:${server.address().port}`;
 
 const trusted = await generateKeyPair('RS256');
 const strange = await generateKeyPair('RS256');
-const token = (key) =>
+const token = (key, { audience = 'connect', life = '5 min' } = {}) =>
   new SignJWT({ repository: 'acme/app' })
     .setProtectedHeader({ alg: 'RS256' })
     .setIssuer(ISSUER)
-    .setAudience('connect')
+    .setAudience(audience)
     .setSubject('repo:acme/app:ref:refs/heads/main')
-    .setExpirationTime('5 min')
+    .setExpirationTime(life)
     .sign(key);
 
 const provider = new Provider(origin, {
@@ -50,6 +50,9 @@ provider.registerGrantType(
       const why = `the subject token does not verify: ${error.code}`;
       throw new errors.CustomOIDCProviderError('invalid_grant', why);
     }
+    if (params.scope && params.scope !== client.scope) {
+      throw new errors.InvalidScope('the client may not have this scope', params.scope);
+    }
     const { AccessToken } = ctx.oidc.provider;
     const issued = new AccessToken({ accountId: 'ci', client, gty: GRANT, scope: params.scope });
     ctx.oidc.entity('AccessToken', issued);
@@ -65,5 +68,11 @@ provider.registerGrantType(
 );
 
 server.on('request', provider.callback());
-const line = { origin, good: await token(trusted.privateKey), forged: await token(strange.privateKey) };
+const line = {
+  origin,
+  good: await token(trusted.privateKey),
+  forged: await token(strange.privateKey),
+  expired: await token(trusted.privateKey, { life: '-5 min' }),
+  elsewhere: await token(trusted.privateKey, { audience: 'api://AzureADTokenExchange' }),
+};
 console.log(JSON.stringify(line));

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use snapbox::assert_data_eq;
+
+use crate::support::certs::Ca;
 use crate::support::jwt::{github_claims, jwt};
 use crate::support::process::Outcome;
-use crate::support::server::{Builder, Reply, Server, get, post};
+use crate::support::proxy::Proxy;
+use crate::support::server::{Builder, Reply, Server, accept, get, post};
 use crate::world::*;
 
 const REQUEST_TOKEN: &str = "runner-request-token-4f8a1c";
@@ -613,10 +617,557 @@ fn a_request_token_for_this_machine_goes_through_no_proxy() {
         .step(get("/t?audience=connect").reply(Reply::json(200, json!({"value": token()}))))
         .start();
     let server = connect().start();
-    let proxy = crate::support::proxy::Proxy::start();
+    let proxy = Proxy::start();
     on_github(at(&server, &[]), &format!("{}/t", github.url()))
         .env("all_proxy", &proxy.url())
         .env("no_proxy", "unrelated.example")
         .succeeds();
     assert_eq!(proxy.requests().len(), 1, "Connect's own tunnel only");
+}
+
+/// Variables of a test's environment.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+/// A token whose audience is this.
+fn token_for(audience: &Value) -> String {
+    let mut claims = github_claims("connect");
+    claims["aud"] = audience.clone();
+    jwt(&claims)
+}
+
+/// What a reader sees who has no identity token in this environment, where no server is asked.
+fn without_a_token(args: &[&str], variables: &[(&str, &str)]) -> String {
+    let server = Server::tls().start();
+    let args = [&["-f", "key"], args].concat();
+    let call = variables
+        .iter()
+        .fold(at(&server, &args), |call, (name, value)| {
+            call.env(name, value)
+        });
+    let outcome = call.run();
+    assert_eq!(server.connections(), 0, "{outcome:?}");
+    transcript(&server, &args, &outcome)
+}
+
+fn golden(name: &str) -> snapbox::Data {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    snapbox::Data::read_from(&folder.join(name), None).raw()
+}
+
+#[test]
+fn the_help_for_a_missing_token_is_the_platforms_own() {
+    let fork = json!({"pull_request": {"head": {"repo": {"fork": true}}}});
+    let fork = file("event.json", fork.to_string());
+    let github = ("GITHUB_ACTIONS", "true");
+    let named = |name| ["--identity-provider", name];
+    for (name, args, variables) in [
+        ("none", &[][..], &[][..]),
+        ("github", &[], &[github]),
+        (
+            "github-fork",
+            &[],
+            &[github, ("GITHUB_EVENT_PATH", fork.as_str())],
+        ),
+        (
+            "github-fork-named",
+            &named("github"),
+            &[github, ("GITHUB_EVENT_PATH", &fork)],
+        ),
+        (
+            "azure-devops",
+            &[],
+            &[
+                ("TF_BUILD", "True"),
+                ("SYSTEM_OIDCREQUESTURI", "https://h.invalid"),
+            ],
+        ),
+        ("gitlab", &[], &[("GITLAB_CI", "true")]),
+        (
+            "gitlab-audience",
+            &["--audience", "1-c.example"],
+            &[("GITLAB_CI", "true")],
+        ),
+        (
+            "circleci",
+            &[],
+            &[("CIRCLECI", "true"), ("PATH", empty_folder())],
+        ),
+        ("bitbucket", &[], &[("BITBUCKET_BUILD_NUMBER", "1")]),
+        (
+            "buildkite",
+            &[],
+            &[("BUILDKITE", "true"), ("PATH", empty_folder())],
+        ),
+        ("workbench", &named("workbench"), &[]),
+    ] {
+        let seen = without_a_token(args, variables);
+        assert_data_eq!(seen, golden(&format!("provider-{name}.txt")));
+    }
+}
+
+#[test]
+fn a_refusal_of_the_platforms_is_told_in_its_own_words() {
+    for (name, reply) in [
+        (
+            "refused",
+            Reply::json(401, json!({"message": "Bad credentials"})),
+        ),
+        (
+            "audience",
+            Reply::json(200, json!({"value": token_for(&json!(["a", "b"]))})),
+        ),
+    ] {
+        let github = github(reply).start();
+        let server = Server::tls().route(discovery()).start();
+        let args = ["-f", "key"];
+        let outcome = on_github(at(&server, &args), &github_url(&github)).run();
+        let seen = transcript(&server, &args, &outcome);
+        assert_data_eq!(seen, golden(&format!("provider-{name}.txt")));
+    }
+}
+
+#[test]
+fn auto_takes_the_first_that_fits_and_falls_to_no_other_when_it_fails() {
+    // Each row's own failure shows that it was chosen.
+    let rows: [(Variables, &str, &str); 7] = [
+        (
+            &[
+                ("ACTIONS_ID_TOKEN_REQUEST_URL", "http://h.invalid"),
+                ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN),
+            ],
+            "identity_provider_failed",
+            "github",
+        ),
+        (
+            &[
+                ("SYSTEM_OIDCREQUESTURI", "http://h.invalid"),
+                ("SYSTEM_ACCESSTOKEN", REQUEST_TOKEN),
+            ],
+            "identity_provider_failed",
+            "azure-devops",
+        ),
+        (
+            &[("GITLAB_CI", "true")],
+            "no_identity_token",
+            "CONNECT_ID_TOKEN",
+        ),
+        (
+            &[("CIRCLECI", "true")],
+            "identity_provider_failed",
+            "circleci",
+        ),
+        (
+            &[("BITBUCKET_STEP_OIDC_TOKEN", "two words")],
+            "identity_token_unreadable",
+            "BITBUCKET_STEP_OIDC_TOKEN",
+        ),
+        (
+            &[("BUILDKITE", "true")],
+            "identity_provider_failed",
+            "buildkite",
+        ),
+        (
+            &[
+                ("RS_SERVER_ADDRESS", "https://h.invalid"),
+                ("RS_SESSION_RPC_COOKIE", "cookie"),
+                ("GCE_METADATA_HOST", "h.invalid"),
+            ],
+            "no_identity_token",
+            "there is no identity token",
+        ),
+    ];
+    for first in 0..rows.len() {
+        let server = Server::tls().start();
+        let mut call = at(&server, &[]).env("PATH", empty_folder());
+        for (name, value) in rows[first..].iter().flat_map(|row| row.0) {
+            call = call.env(name, value);
+        }
+        let (_, code, words) = rows[first];
+        let outcome = call.fails(3, code);
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+        assert_eq!(server.connections(), 0);
+    }
+}
+
+#[test]
+fn a_provider_that_is_named_is_the_one() {
+    let github = Server::tls().start();
+    for args in [&["--identity-provider", "gitlab"][..], &[]] {
+        let server = connect().start();
+        on_github(at(&server, args), &github_url(&github))
+            .env("CONNECT_IDENTITY_PROVIDER", "gitlab")
+            .env("CONNECT_ID_TOKEN", token())
+            .succeeds();
+        assert_eq!(sent_token(&server), token());
+    }
+    let server = Server::tls().start();
+    on_github(
+        at(&server, &["--identity-provider", "none"]),
+        &github_url(&github),
+    )
+    .fails(3, "no_identity_token");
+    // A token beats a provider of the same layer, and is silenced by one of a higher layer.
+    let server = connect().start();
+    on_github(at(&server, &[]), &github_url(&github))
+        .env("CONNECT_IDENTITY_PROVIDER", "github")
+        .env("CONNECT_IDENTITY_TOKEN", token())
+        .succeeds();
+    let server = connect().start();
+    at(&server, &["--identity-provider", "bitbucket"])
+        .env("CONNECT_IDENTITY_TOKEN", "another-token-of-the-environment")
+        .env("BITBUCKET_STEP_OIDC_TOKEN", token())
+        .succeeds();
+    assert_eq!(sent_token(&server), token());
+    assert_eq!(github.connections(), 0);
+}
+
+#[test]
+fn the_request_urls_own_query_is_kept_to_the_byte() {
+    let own = "api-version=2.0&sig=a%20b~c%2f*&flag&x=1+2";
+    let github = Server::tls()
+        .step(
+            get(&format!("/token?{own}&audience=a+b%26c")).reply(Reply::json(
+                200,
+                json!({"value": token_for(&json!("a b&c"))}),
+            )),
+        )
+        .start();
+    let server = connect().start();
+    let url = format!("{}/token?audience=other&{own}", github.url());
+    on_github(at(&server, &["--audience", "a b&c"]), &url).succeeds();
+}
+
+#[test]
+fn a_provider_in_trouble_is_asked_again() {
+    let target = "/token?api-version=2.0&audience=connect";
+    let good = || get(target).reply(Reply::json(200, json!({"value": token()})));
+    let status = |status| get(target).reply(Reply::status(status));
+    let pending = || get(target).reply(Reply::json(403, json!({"message": "PENDING"})));
+    for script in [
+        Server::tls().step(pending()).step(pending()),
+        Server::tls().step(status(503)).step(status(429)),
+        Server::tls().step(status(502)).step(status(504)),
+        Server::tls().step(accept().reset()).step(accept().serve()),
+    ] {
+        let github = script.step(good()).start();
+        let server = connect().start();
+        on_github(at(&server, &[]), &github_url(&github)).succeeds();
+    }
+}
+
+#[test]
+fn a_provider_that_stays_in_trouble_is_told() {
+    let pending = github(Reply::text(403, "Pending"))
+        .route(get("/token?api-version=2.0&audience=connect").reply(Reply::text(403, "Pending")))
+        .start();
+    let later = |status| github(Reply::status(status).header("Retry-After", "3600")).start();
+    let gone = Server::tls().start();
+    gone.stop();
+    for (github, words, retryable) in [
+        (pending, "Pending", false),
+        (later(503), "3600 s", true),
+        (later(429), "3600 s", true),
+        (gone, "refused", true),
+    ] {
+        let server = Server::tls().route(discovery()).start();
+        let outcome =
+            on_github(at(&server, &[]), &github_url(&github)).fails(3, "identity_provider_failed");
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+        assert_eq!(outcome.json()["error"]["retryable"], retryable, "{words}");
+        assert!(outcome.elapsed < Duration::from_secs(5), "{outcome:?}");
+    }
+}
+
+#[test]
+fn the_deadline_covers_both_fetches() {
+    let silent = || {
+        Server::tls()
+            .route_with("GET", "/", |_| Reply::status(200).silence_after(0))
+            .start()
+    };
+    let (github, server) = (silent(), silent());
+    let outcome =
+        on_github(at(&server, &["--timeout", "1"]), &github_url(&github)).fails(5, "timeout");
+    let second = Duration::from_secs(1);
+    assert!(outcome.elapsed >= second, "{outcome:?}");
+    assert!(outcome.elapsed < 4 * second, "{outcome:?}");
+    assert_eq!((github.requests().len(), server.requests().len()), (1, 1));
+}
+
+#[test]
+fn every_provider_that_is_asked_over_the_network_is_asked_beside_connect() {
+    let pause = Duration::from_millis(300);
+    let slow = move |reply: Reply| reply.delay(pause);
+    let azure_audience = "api://AzureADTokenExchange";
+    let azure = Server::tls()
+        .step(post("/?api-version=7.1").reply(slow(Reply::json(
+            200,
+            json!({"oidcToken": token_for(&json!(azure_audience))}),
+        ))))
+        .start();
+    let google = Server::plain()
+        .route_with("GET", "/computeMetadata/", move |_| {
+            slow(Reply::text(200, token()))
+        })
+        .start();
+    let variables = [
+        ("SYSTEM_OIDCREQUESTURI", azure.url()),
+        ("SYSTEM_ACCESSTOKEN", REQUEST_TOKEN.to_owned()),
+        ("GCE_METADATA_HOST", google.url().replace("http://", "")),
+    ];
+    for (provider, asked, audience) in [
+        ("azure-devops", &azure, azure_audience),
+        ("google", &google, "connect"),
+    ] {
+        let server = Server::tls()
+            .step(get(METADATA).reply(slow(Reply::json(200, metadata()))))
+            .step(exchange())
+            .start();
+        let args = ["--identity-provider", provider, "--audience", audience];
+        let call = variables
+            .iter()
+            .fold(at(&server, &args), |call, (name, value)| {
+                call.env(name, value)
+            });
+        call.succeeds();
+        let (asked, discovered) = (asked.requests()[0].at, server.requests()[0].at);
+        let apart = asked.max(discovered) - asked.min(discovered);
+        assert!(apart < pause, "{provider}: one waited: {apart:?}");
+    }
+}
+
+#[test]
+fn a_provider_is_asked_through_the_proxy() {
+    let github = github(Reply::json(200, json!({"value": token()})))
+        .identity(Ca::shared().issue(&["github.invalid"]))
+        .start();
+    let proxy = Proxy::start().forward_to(github.address());
+    let server = connect().start();
+    let call = at(&server, &[])
+        .env("https_proxy", &proxy.url())
+        .env("no_proxy", "localhost");
+    on_github(call, "https://github.invalid/token?api-version=2.0").succeeds();
+    let tunnels: Vec<String> = proxy.requests().into_iter().map(|head| head.line).collect();
+    assert_eq!(tunnels, ["CONNECT github.invalid:443 HTTP/1.1"]);
+}
+
+#[test]
+fn the_metadata_server_is_asked_past_every_proxy() {
+    let proxy = Proxy::start();
+    let server = Server::tls().route(discovery()).start();
+    let outcome = at(
+        &server,
+        &["--identity-provider", "google", "--timeout", "4"],
+    )
+    .env("GCE_METADATA_HOST", "metadata.invalid")
+    .env("http_proxy", &proxy.url())
+    .env("all_proxy", &proxy.url())
+    .env("no_proxy", "localhost")
+    .run();
+    assert_ne!(outcome.status, Some(0), "{outcome:?}");
+    assert_eq!(proxy.requests().len(), 0);
+}
+
+#[test]
+fn a_variables_token_for_another_audience_is_not_sent() {
+    let other = token_for(&json!("api://AzureADTokenExchange"));
+    for (marker, variable) in [
+        ("GITLAB_CI", "CONNECT_ID_TOKEN"),
+        ("CIRCLECI", "CIRCLE_OIDC_TOKEN_V2"),
+        ("BITBUCKET_BUILD_NUMBER", "BITBUCKET_STEP_OIDC_TOKEN"),
+    ] {
+        let server = Server::tls().route(discovery()).start();
+        let outcome = at(&server, &[])
+            .env(marker, "true")
+            .env(variable, &other)
+            .env("PATH", empty_folder())
+            .secret(&other)
+            .fails(3, "identity_provider_failed");
+        for words in ["api://AzureADTokenExchange", "not for connect"] {
+            assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+        }
+    }
+    // The caller's own is the caller's to choose.
+    let server = connect().start();
+    at(&server, &["--identity-token", &other]).succeeds();
+    assert_eq!(sent_token(&server), other);
+}
+
+#[test]
+fn a_program_that_fails_has_no_variable_in_its_place() {
+    let server = Server::tls().start();
+    let stderr = format!("echo 'circleci: no OIDC {}' >&2", token());
+    let bin = program("circleci", &format!("echo printed\n{stderr}\nexit 1"));
+    let outcome = at(&server, &[])
+        .env("CIRCLECI", "true")
+        .env("CIRCLE_OIDC_TOKEN_V2", token())
+        .env("PATH", &path_with(&bin))
+        .fails(3, "identity_provider_failed");
+    assert!(
+        outcome.stderr.contains("it said: circleci: no OIDC"),
+        "{outcome:?}"
+    );
+    assert!(!outcome.stderr.contains("printed"), "{outcome:?}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn a_programs_noise_neither_blocks_it_nor_is_shown() {
+    let noise = "head -c 300000 /dev/zero | tr '\\0' x >&2";
+    let bin = program("buildkite-agent", &format!("{noise}\necho '{}'", token()));
+    let server = connect().start();
+    at(&server, &[])
+        .env("BUILDKITE", "true")
+        .env("PATH", &path_with(&bin))
+        .succeeds();
+    assert_eq!(sent_token(&server), token());
+}
+
+#[test]
+fn a_program_prints_one_token_and_nothing_else() {
+    for (script, words) in [
+        ("echo two words", "visible ASCII"),
+        ("printf 'a\\000b'", "visible ASCII"),
+        ("printf '\\377'", "visible ASCII"),
+        (":", "is empty"),
+    ] {
+        let bin = program("buildkite-agent", script);
+        let server = Server::tls().start();
+        let outcome = at(&server, &[])
+            .env("BUILDKITE", "true")
+            .env("PATH", &path_with(&bin))
+            .fails(3, "identity_provider_failed");
+        assert!(outcome.stderr.contains(words), "{script}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_program_that_says_all_and_does_not_end_is_killed() {
+    let pid = file("pid", "");
+    let script = format!(
+        "echo $$ >{pid}\necho '{}'\nexec >&- 2>&-\nexec sleep 60",
+        token()
+    );
+    let bin = program("buildkite-agent", &script);
+    let server = Server::tls().start();
+    let outcome = at(&server, &["--timeout", "1"])
+        .env("BUILDKITE", "true")
+        .env("PATH", &path_with(&bin))
+        .fails(5, "timeout");
+    assert!(outcome.elapsed < Duration::from_secs(4), "{outcome:?}");
+    let pid = std::fs::read_to_string(&pid).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists());
+}
+
+#[test]
+fn a_child_of_a_program_cannot_hold_its_output_past_the_deadline() {
+    let bin = program("buildkite-agent", "sleep 6 &\nexit 0");
+    let server = Server::tls().start();
+    let outcome = at(&server, &["--timeout", "1"])
+        .env("BUILDKITE", "true")
+        .env("PATH", &path_with(&bin))
+        .fails(5, "timeout");
+    assert!(outcome.elapsed < Duration::from_secs(4), "{outcome:?}");
+}
+
+/// The program as a Workbench session calls it, its server at this URL.
+fn in_workbench(server: &Server, url: &str, args: &[&str]) -> Call {
+    at(server, args)
+        .args(&["--identity-provider", "workbench"])
+        .env("RS_SERVER_ADDRESS", url)
+}
+
+#[test]
+fn workbench_is_never_chosen_by_itself() {
+    let workbench = Server::plain().start();
+    let server = Server::tls().start();
+    at(&server, &[])
+        .env("RS_SERVER_ADDRESS", &workbench.url())
+        .env("RS_SESSION_RPC_COOKIE", "cookie")
+        .fails(3, "no_identity_token");
+    assert_eq!((workbench.connections(), server.connections()), (0, 0));
+}
+
+#[test]
+fn the_federation_is_below_the_servers_prefix_and_gives_the_tokens_expiry() {
+    let answer = Reply::json(200, json!({"token": token(), "expiry": "soon"}));
+    let workbench = Server::plain()
+        .step(post("/id_token").reply(answer))
+        .start();
+    let federation = post("/rsc/__api__/v1/oauth/integrations/credentials");
+    let issued = json!({"access_token": KEY, "token_type": "Key"});
+    let server = Server::tls()
+        .step(federation.reply(Reply::json(200, issued)))
+        .start();
+    let prefixed = format!("{}/rsc", server.url());
+    let document = call(&["-s", &prefixed, "--identity-provider", "workbench"])
+        .env("SSL_CERT_FILE", ca_file())
+        .env("RS_SERVER_ADDRESS", &workbench.url())
+        .env("RS_SESSION_RPC_COOKIE", "cookie")
+        .env("http_proxy", "http://127.0.0.1:1")
+        .succeeds()
+        .json();
+    assert_eq!(document["server"], format!("{prefixed}/"));
+    let payload = token().split('.').nth(1).unwrap();
+    let claims = base64::Engine::decode(&base64::prelude::BASE64_URL_SAFE_NO_PAD, payload).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    let expires_at = unix(document["expires_at"].as_str().unwrap());
+    assert_eq!(claims["exp"], expires_at);
+}
+
+#[test]
+fn a_session_on_another_machine_is_asked_over_http_through_the_proxy() {
+    let answer = Reply::json(200, json!({"token": token()}));
+    let workbench = Server::plain()
+        .step(post("/id_token").reply(answer))
+        .start();
+    let proxy = Proxy::start().forward_to(workbench.address());
+    let server = Server::tls()
+        .step(post("/__api__/v1/oauth/integrations/credentials").reply(Reply::json(200, issued())))
+        .start();
+    in_workbench(&server, "http://workbench.invalid:8787", &[])
+        .env("RS_SESSION_RPC_COOKIE", "cookie")
+        .env("http_proxy", &proxy.url())
+        .succeeds();
+    assert_eq!(
+        proxy.requests()[0].line,
+        "CONNECT workbench.invalid:8787 HTTP/1.1"
+    );
+}
+
+#[test]
+fn the_sessions_cookie_is_not_shown_and_its_absence_is_told() {
+    let cookie = "session-rpc-cookie-0123456789";
+    let echo = Reply::text(403, format!("no session for {cookie}"));
+    let workbench = Server::plain().step(post("/id_token").reply(echo)).start();
+    let server = Server::tls().start();
+    let outcome = in_workbench(&server, &workbench.url(), &["-v"])
+        .env("RS_SESSION_RPC_COOKIE", cookie)
+        .secret(cookie)
+        .fails(3, "identity_provider_failed");
+    assert!(
+        outcome.stderr.contains("no session for [redacted]"),
+        "{outcome:?}"
+    );
+
+    let url = workbench.url();
+    in_workbench(&server, &url, &[]).fails(3, "no_identity_token");
+    in_workbench(&server, &url, &[])
+        .env("PWB_SESSION_RUNTIME_DIR", empty_folder())
+        .fails(3, "identity_provider_failed");
+    assert_eq!(workbench.requests().len(), 1);
+}
+
+#[test]
+fn workbenchs_token_is_held_against_an_audience_that_somebody_names() {
+    let answer = Reply::json(200, json!({"token": token()}));
+    let workbench = Server::plain()
+        .step(post("/id_token").reply(answer))
+        .start();
+    let server = Server::tls().start();
+    let outcome = in_workbench(&server, &workbench.url(), &["--audience", "other"])
+        .env("RS_SESSION_RPC_COOKIE", "cookie")
+        .fails(3, "identity_provider_failed");
+    assert!(outcome.stderr.contains("not for other"), "{outcome:?}");
+    assert_eq!(server.requests().len(), 0);
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+use snapbox::assert_data_eq;
 
 use crate::documents::{PROTOCOL, README};
 use crate::support::server::{Reply, Server, post};
@@ -182,12 +183,123 @@ fn an_endpoint_that_was_named_may_be_at_another_origin() {
     assert_eq!(sts.requests().len(), 1);
 }
 
+#[test]
+fn the_formats_have_the_endpoints_origin_for_the_server() {
+    for format in ["json", "kubernetes", "aws", "header"] {
+        let server = Server::tls()
+            .step(post("/oidc/v1/token").reply(Reply::json(200, issued())))
+            .start();
+        let endpoint = format!("{}/oidc/v1/token", server.url());
+        let args = [
+            "-f",
+            format,
+            "--scheme",
+            "Bearer",
+            "--token-endpoint",
+            &endpoint,
+        ];
+        let outcome = call(&args)
+            .env("CONNECT_CA_CERTIFICATE", ca_file())
+            .env("CONNECT_IDENTITY_TOKEN_FILE", token_file())
+            .succeeds();
+        let seen = transcript(&server, &args, &outcome).replace("\"localhost\"", "\"HOST\"");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(format!("recipe-{format}.txt"));
+        assert_data_eq!(seen, snapbox::Data::read_from(&golden, None).raw());
+    }
+}
+
+#[test]
+fn the_form_is_the_recipes_to_the_byte() {
+    let server = Server::tls()
+        .step(post("/v1/token").reply(Reply::json(200, issued())))
+        .start();
+    let endpoint = format!("{}/v1/token", server.url());
+    call(&["--token-endpoint", &endpoint, "-c", ca_file()])
+        .args(&["--identity-token", "opaque/token+1="])
+        .args(&["--client-id", "a b&c", "--param", "scope=one two"])
+        .args(&["--param", "resource=https://a/?x=1", "--param", "resource="])
+        .succeeds();
+    let request = &server.requests()[0];
+    assert_eq!(
+        String::from_utf8_lossy(&request.body),
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange\
+         &subject_token=opaque%2Ftoken%2B1%3D\
+         &subject_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aid_token\
+         &requested_token_type=urn%3Aietf%3Aparams%3Aoauth%3Atoken-type%3Aaccess_token\
+         &client_id=a+b%26c&scope=one+two&resource=https%3A%2F%2Fa%2F%3Fx%3D1&resource="
+    );
+    assert_eq!(
+        request.header("content-type"),
+        Some("application/x-www-form-urlencoded")
+    );
+}
+
+#[test]
+fn no_param_replaces_a_field_of_the_exchanges_own() {
+    let server = Server::tls().start();
+    let endpoint = format!("{}/token", server.url());
+    for field in [
+        "grant_type",
+        "subject_token",
+        "subject_token_type",
+        "requested_token_type",
+        "client_id",
+    ] {
+        call(&["--token-endpoint", &endpoint, "-c", ca_file()])
+            .args(&["--identity-token", token()])
+            .args(&["--param", &format!("{field}=x")])
+            .fails(2, "usage");
+        let request = json!({"version": 1, "token_endpoint": endpoint, "params": {field: "x"}});
+        call(&["get", "-c", ca_file(), "--identity-token", token()])
+            .stdin(request.to_string())
+            .fails(2, "bad_request");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn an_endpoint_without_https_needs_insecure() {
+    let server = Server::plain()
+        .step(post("/token").reply(Reply::json(200, issued())))
+        .start();
+    let endpoint = format!("{}/token", server.url());
+    let at = |args| {
+        call(args)
+            .args(&["--token-endpoint", &endpoint])
+            .args(&["--identity-token", token()])
+    };
+    at(&[]).fails(2, "usage");
+    assert_eq!(server.connections(), 0);
+    let document = at(&["--insecure"]).succeeds().json();
+    assert_eq!(document["server"], format!("{}/", server.url()));
+}
+
+#[test]
+fn the_allowed_servers_hold_for_an_endpoint_before_its_token_is_read() {
+    let server = Server::tls()
+        .step(post("/token").reply(Reply::json(200, issued())))
+        .start();
+    let endpoint = format!("{}/token", server.url());
+    let at = |allowed: &str, file: &str| {
+        call(&["--token-endpoint", &endpoint, "-c", ca_file()])
+            .args(&["--identity-token-file", file])
+            .env("CONNECT_ALLOWED_SERVERS", allowed)
+    };
+    at("https://other.example", "/nonexistent").fails(2, "server_not_allowed");
+    assert_eq!(server.connections(), 0);
+    at(&format!("https://o.example,{}", server.url()), token_file()).succeeds();
+}
+
 /// npm's `oidc-provider` with a token-exchange grant, where it is, and two tokens.
 struct Independent {
     process: Child,
     origin: String,
     good: String,
     forged: String,
+    expired: String,
+    elsewhere: String,
 }
 
 impl Independent {
@@ -218,6 +330,8 @@ impl Independent {
             origin: text("origin"),
             good: text("good"),
             forged: text("forged"),
+            expired: text("expired"),
+            elsewhere: text("elsewhere"),
         })
     }
 
@@ -257,6 +371,19 @@ fn an_independent_server_exchanges_a_real_token_and_refuses_a_forged_one() {
     ] {
         assert!(outcome.stderr.contains(words), "{outcome:?}");
     }
+    for (token, why) in [
+        (&server.expired, "ERR_JWT_EXPIRED"),
+        (&server.elsewhere, "ERR_JWT_CLAIM_VALIDATION_FAILED"),
+    ] {
+        let outcome = server
+            .exchange(token, &args)
+            .fails(4, "verification_failed");
+        assert!(outcome.stderr.contains(why), "{outcome:?}");
+    }
+    let outcome = server
+        .exchange(&server.good, &["--client-id", "ci", "--param", "scope=all"])
+        .fails(4, "refused");
+    assert_eq!(outcome.json()["error"]["oauth_error"], "invalid_scope");
     let outcome = server
         .exchange(&server.good, &["--client-id", "nobody"])
         .fails(4, "refused");

@@ -159,3 +159,85 @@ fn the_request_names_the_server_as_get_does() {
     });
     call(&["erase"]).stdin(request.to_string()).succeeds();
 }
+
+#[test]
+fn a_server_in_trouble_is_told_and_a_redirect_is_not_followed() {
+    let later = Reply::status(503).header("Retry-After", "3600");
+    let server = revoking_at("/revoke")
+        .step(post("/revoke").reply(later))
+        .start();
+    let outcome = erase(&server, &[], &json_request()).fails(5, "unavailable");
+    assert_eq!(outcome.json()["error"]["retryable"], true);
+    let evil = Server::tls().start();
+    let away = Reply::status(307).header("Location", &format!("{}/revoke", evil.url()));
+    let server = revoking_at("/revoke")
+        .step(post("/revoke").reply(away))
+        .start();
+    erase(&server, &[], &json_request()).fails(6, "bad_response");
+    assert_eq!(evil.connections(), 0);
+}
+
+#[test]
+fn an_endpoint_stays_below_the_servers_prefix_and_keeps_its_query() {
+    let server = Server::tls()
+        .step(
+            get("/rsc/.well-known/oauth-authorization-server").reply(Reply::json(
+                200,
+                json!({"revocation_endpoint": "https://inner.invalid/oauth/revoke?a=b%20c"}),
+            )),
+        )
+        .step(post("/rsc/oauth/revoke?a=b%20c").reply(Reply::status(200)))
+        .start();
+    let prefixed = format!("{}/rsc", server.url());
+    call(&["erase", "-s", &prefixed, "-c", ca_file()])
+        .stdin(json_request())
+        .succeeds();
+    assert_eq!(form_at(&server), expected());
+}
+
+#[test]
+fn git_below_a_prefix_has_only_its_own_paths_revoked() {
+    let server = Server::tls().start();
+    let prefixed = format!("{}/rsc", server.url());
+    for path in ["", "path=other/a\n", "path=rscx\n", "path=rsc/../a\n"] {
+        let ours = format!("{path}username=connect\npassword={KEY}");
+        call(&["-f", "git", "erase", "-s", &prefixed, "-c", ca_file()])
+            .stdin(git_request(&server, &ours))
+            .succeeds();
+    }
+    let ours = format!("username=connect\npassword={KEY}");
+    let plain = git_request(&server, &ours).replace("protocol=https", "protocol=http");
+    erase(&server, &["-f", "git"], &plain).succeeds();
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn no_identity_token_is_read_minted_or_sent() {
+    let github = Server::tls().start();
+    let server = revoking().start();
+    let request = json!({"version": 1, "api_key": KEY, "identity_token": token()}).to_string();
+    call(&["erase", "-s", &server.url(), "-c", ca_file()])
+        .env("GITHUB_ACTIONS", "true")
+        .env("ACTIONS_ID_TOKEN_REQUEST_URL", &github.url())
+        .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runner-request-token")
+        .env("CONNECT_IDENTITY_TOKEN_FILE", "/nonexistent")
+        .stdin(request)
+        .succeeds();
+    assert_eq!(github.connections(), 0);
+    assert_eq!(form_at(&server), expected());
+    for request in server.requests() {
+        assert_eq!(request.header("authorization"), None);
+        assert!(!request.to_string().contains(token()));
+    }
+}
+
+#[test]
+fn the_client_id_goes_with_the_key_and_without_a_key_nothing_goes() {
+    let server = revoking().start();
+    erase(&server, &["--client-id", "ci"], &json_request()).succeeds();
+    let client = ("client_id".to_owned(), "ci".to_owned());
+    assert_eq!(form_at(&server), [expected(), vec![client]].concat());
+    let server = Server::tls().start();
+    erase(&server, &[], r#"{"version":1}"#).succeeds();
+    assert_eq!(server.connections(), 0);
+}
