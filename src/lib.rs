@@ -61,7 +61,7 @@ use format::{Credential, Format, Verb, github, kubernetes};
 use http::{Http, Method, Request};
 use identity::{Claims, Fetch, Minted, Plan, Provider, Source};
 use place::{Place, PlaceOf};
-use secret::{Secret, SubjectToken};
+use secret::Secret;
 use settings::{Layer, Settings};
 use words::Redactor;
 
@@ -310,7 +310,9 @@ impl Caller {
                         return side_by_side(mint, move || place.find(&http, &log, &redactor));
                     }
                 };
-                audience_rule(provider, &token, settings)?;
+                if let Some(audience) = audience_to_hold(provider, settings) {
+                    identity::check_audience(provider, &token, audience)?;
+                }
                 token
             }
         };
@@ -338,14 +340,11 @@ impl Caller {
             self.learn(secret);
         }
         let http = self.provider_http(proxies, deadline);
-        let audience = (
-            settings.audience.clone(),
-            holds_audience(provider, settings),
-        );
+        let audience = audience_to_hold(provider, settings).map(str::to_owned);
         move || {
             let minted = identity::fetch(provider, &fetch, &http, &redactor)?;
-            if audience.1 {
-                identity::check_audience(provider, &minted.subject_token, &audience.0)?;
+            if let Some(audience) = audience {
+                identity::check_audience(provider, &minted.subject_token, &audience)?;
             }
             Ok(minted)
         }
@@ -387,21 +386,11 @@ impl Caller {
     }
 }
 
-/// Whether a provider's token is held against the audience. Workbench is not asked for one, so
-/// its token is held against an audience only where somebody names one.
-fn holds_audience(provider: Provider, settings: &Settings) -> bool {
-    provider != Provider::Workbench || settings.audience_named
-}
-
-fn audience_rule(
-    provider: Provider,
-    token: &SubjectToken,
-    settings: &Settings,
-) -> Result<(), Error> {
-    match holds_audience(provider, settings) {
-        true => identity::check_audience(provider, token, &settings.audience),
-        false => Ok(()),
-    }
+/// The audience that a provider's token must have. Workbench is not asked for one, so its token is
+/// held against an audience only where somebody names one.
+fn audience_to_hold(provider: Provider, settings: &Settings) -> Option<&str> {
+    let is_asked = provider != Provider::Workbench || settings.audience_named;
+    is_asked.then_some(&*settings.audience)
 }
 
 /// Uses the new key once, and returns the name of its user.
