@@ -23,8 +23,9 @@ pub(crate) type Log = Arc<dyn Fn(&str) + Send + Sync>;
 /// a URL that it has the program ask.
 pub(crate) type Secrets = Arc<Mutex<Redactor>>;
 
-/// Standard error, which the log shares with whoever tells a failure.
-pub(crate) type Stderr = Arc<Mutex<Box<dyn Write + Send>>>;
+/// Standard error, which the log shares with whoever tells a failure. The failure has the last
+/// word: it takes the stream away from a thread that is left behind and still tells its steps.
+pub(crate) type Stderr = Arc<Mutex<Option<Box<dyn Write + Send>>>>;
 
 /// What a run takes from its caller.
 pub(crate) struct Caller {
@@ -118,8 +119,8 @@ pub(crate) fn tell(stderr: &Stderr, error: &Error) {
     for hint in &error.hints {
         lines.push_str(&format!("hint: {hint}\n"));
     }
-    let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-    let _ = stderr.write_all(lines.as_bytes());
+    let stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let _ = stderr.map(|mut stderr| stderr.write_all(lines.as_bytes()));
 }
 
 /// Tells the steps on stderr, or nobody.
@@ -131,6 +132,8 @@ pub(crate) fn logger(verbose: bool, stderr: Stderr, secrets: Secrets) -> Log {
         let secrets = secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let step = secrets.quote(step);
         let mut stderr = stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = stderr.write_all(format!("connect-credential: {step}\n").as_bytes());
+        if let Some(stderr) = stderr.as_mut() {
+            let _ = stderr.write_all(format!("connect-credential: {step}\n").as_bytes());
+        }
     })
 }

@@ -98,7 +98,7 @@ pub enum End {
 
 /// Runs the program.
 pub fn run(mut invocation: Invocation) -> End {
-    let stderr = Arc::new(Mutex::new(invocation.stderr));
+    let stderr = Arc::new(Mutex::new(Some(invocation.stderr)));
     if let Some(text) = cli::information(&invocation.args) {
         return match print(&mut invocation.stdout, text.as_bytes()) {
             Ok(()) => End::Exit(0),
