@@ -50,7 +50,7 @@ use std::time::Instant;
 pub use clock::Clock;
 
 use beside::side_by_side;
-use caller::{Caller, Secrets, append, logger, print, tell};
+use caller::{Caller, Secrets, Stderr, append, logger, print, tell};
 use cli::Typed;
 use clock::Deadline;
 use command::Command;
@@ -102,10 +102,7 @@ pub fn run(mut invocation: Invocation) -> End {
     if let Some(text) = cli::information(&invocation.args) {
         return match print(&mut invocation.stdout, text.as_bytes()) {
             Ok(()) => End::Exit(0),
-            Err(error) => {
-                tell(&stderr, &error);
-                End::Exit(error.exit_status)
-            }
+            Err(error) => fail(&stderr, &error),
         };
     }
     let typed = cli::parse(&invocation.args);
@@ -136,10 +133,15 @@ pub fn run(mut invocation: Invocation) -> End {
                 // Whether or not it can be told there, stderr and the exit status tell it.
                 let _ = print(&mut invocation.stdout, &format.render_failure(&error));
             }
-            tell(&stderr, &error);
-            End::Exit(error.exit_status)
+            fail(&stderr, &error)
         }
     }
+}
+
+/// Tells a failure, and ends with its status.
+fn fail(stderr: &Stderr, error: &Error) -> End {
+    tell(stderr, error);
+    End::Exit(error.exit_status)
 }
 
 impl Caller {
@@ -233,10 +235,10 @@ impl Caller {
     fn credential(&mut self, settings: &Settings) -> Result<Credential, Error> {
         let deadline = self.deadline(settings.timeout);
         let http = Arc::new(self.http(settings, deadline)?);
-        let (minted, place) = self.token_and_place(settings, &http, deadline)?;
+        let redactor = self.redactor(settings);
+        let (minted, place) = self.token_and_place(settings, &http, &redactor, deadline)?;
         let subject_token = minted.subject_token;
-        self.learn(&subject_token.0);
-        let mut redactor = self.redactor(settings).with(&subject_token.0);
+        let mut redactor = redactor.with(&subject_token.0);
 
         let form = settings.terms.form(&subject_token);
         let reply = http.send(&Request {
@@ -285,10 +287,10 @@ impl Caller {
         &mut self,
         settings: &Settings,
         http: &Arc<Http>,
+        redactor: &Redactor,
         deadline: Deadline,
     ) -> Result<(Minted, Place), Error> {
         let place = PlaceOf::new(settings);
-        let redactor = self.redactor(settings);
         let log = self.log.clone();
         let subject_token = match &settings.source {
             Source::Token(token) => token.clone(),
@@ -306,8 +308,11 @@ impl Caller {
                     Plan::Run(program) => identity::run(provider, program, &self.env, deadline)?,
                     Plan::Fetch(fetch) => {
                         let mint = self.mint(provider, fetch, settings, deadline);
-                        let http = http.clone();
-                        return side_by_side(mint, move || place.find(&http, &log, &redactor));
+                        let (http, redactor) = (http.clone(), redactor.clone());
+                        let find = move || place.find(&http, &log, &redactor);
+                        let found = side_by_side(mint, find)?;
+                        self.learn(&found.0.subject_token.0);
+                        return Ok(found);
                     }
                 };
                 if let Some(audience) = audience_to_hold(provider, settings) {

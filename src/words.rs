@@ -1,6 +1,7 @@
 //! The words of others made fit to show: bounded, control characters escaped, secrets cut out.
 //!
-//! Pure, but for a look whether a path exists. The one place that redacts and the one place that bounds text.
+//! Pure, but for a look whether a path exists. The one place that redacts and the one place that
+//! bounds text.
 
 use std::collections::HashMap;
 use std::path::Path;

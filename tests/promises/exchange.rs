@@ -142,15 +142,7 @@ fn metadata_is_looked_for_in_three_places() {
         .step(post("/rsc/token").reply(Reply::json(200, issued())))
         .start();
     let url = format!("{}/rsc", server.url());
-    call(&[
-        "-s",
-        &url,
-        "--cacert",
-        ca_file(),
-        "--identity-token",
-        token(),
-    ])
-    .succeeds();
+    call_to(&url).succeeds();
     assert_eq!(server.connections(), 1);
 }
 

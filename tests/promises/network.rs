@@ -148,15 +148,7 @@ fn an_address_is_a_server_too() {
     call_at(&server, &[]).succeeds();
     let server = connect().start();
     let url = server.url_for("127.0.0.1");
-    call(&[
-        "-s",
-        &url,
-        "--cacert",
-        ca_file(),
-        "--identity-token",
-        token(),
-    ])
-    .succeeds();
+    call_to(&url).succeeds();
 }
 
 #[test]

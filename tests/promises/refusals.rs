@@ -144,15 +144,7 @@ fn discovered(path: &str, reply: &Reply) -> Outcome {
         .route_with("GET", "/", move |_| reply.clone())
         .start();
     let url = format!("{}{path}", server.url());
-    call(&[
-        "-s",
-        &url,
-        "--cacert",
-        ca_file(),
-        "--identity-token",
-        token(),
-    ])
-    .run()
+    call_to(&url).run()
 }
 
 #[test]

@@ -133,6 +133,18 @@ pub fn call(args: &[&str]) -> Call {
     }
 }
 
+/// The program pointed at a URL of a server, with the token itself.
+pub fn call_to(url: &str) -> Call {
+    call(&[
+        "-s",
+        url,
+        "--cacert",
+        ca_file(),
+        "--identity-token",
+        token(),
+    ])
+}
+
 /// The program pointed at a server, with the token in a file.
 pub fn call_at(server: &Server, args: &[&str]) -> Call {
     call(args)
