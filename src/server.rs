@@ -44,9 +44,12 @@ impl ServerUrl {
         }
         let mut url =
             Url::parse(&format!("{scheme}://{rest}")).map_err(|_| "is not a valid URL")?;
-        let path = url.path().trim_end_matches('/');
-        let path = path.strip_suffix("/__api__").unwrap_or(path);
-        let path = format!("{}/", path.trim_end_matches('/'));
+        let mut path = url.path().trim_end_matches('/');
+        // Each of them, so that what is shown is read again as the same server.
+        while let Some(above) = path.strip_suffix("/__api__") {
+            path = above.trim_end_matches('/');
+        }
+        let path = format!("{path}/");
         url.set_path(&path);
         Ok(Self(url))
     }
@@ -289,6 +292,7 @@ mod tests {
             ("https://h/rsc/__api__/", "https://h/rsc/"),
             ("https://h/rsc/__api__", "https://h/rsc/"),
             ("https://h/__api__", "https://h/"),
+            ("https://h/__api__//__api__/", "https://h/"),
             ("https://h/connect/#/apps/?x=a b", "https://h/connect/"),
             ("http://h//", "http://h/"),
             ("[::1]:8443/p", "https://[::1]:8443/p/"),
