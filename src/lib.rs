@@ -5,7 +5,7 @@
 //! callers; the table of exit statuses is there.
 
 #![cfg_attr(
-    test,
+    any(test, fuzzing),
     allow(
         clippy::expect_used,
         clippy::indexing_slicing,
@@ -28,6 +28,8 @@ mod error;
 mod exchange;
 mod expiry;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 mod identity;
 mod input;

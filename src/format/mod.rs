@@ -86,7 +86,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Json,
         Self::Kubernetes,
         Self::Aws,

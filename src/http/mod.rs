@@ -89,7 +89,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// A reply as tests of the pure parts make it.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(status: u16, body: Vec<u8>) -> Self {
         Self {
             status,

@@ -19,7 +19,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::exchange::ACCESS_TOKEN;
 use crate::expiry::Expiry;
-use crate::http::{Http, Method, Request};
+use crate::http::{Http, Method, Reply, Request};
 use crate::input;
 use crate::secret::{Secret, SubjectToken};
 use crate::words::{Redactor, shown};
@@ -154,6 +154,19 @@ pub(crate) fn fetch(
         }
         tries += 1;
     };
+    minted(provider, fetch, &reply, redactor)
+}
+
+/// Reads a provider's answer. Pure.
+///
+/// # Errors
+/// `identity_provider_failed`.
+pub(crate) fn minted(
+    provider: Provider,
+    fetch: &Fetch,
+    reply: &Reply,
+    redactor: &Redactor,
+) -> Result<Minted, Error> {
     let words = String::from_utf8_lossy(&reply.body);
     let failed = |why: &str| {
         let retryable = matches!(reply.status, 429 | 500..=599);
