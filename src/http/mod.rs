@@ -315,7 +315,7 @@ impl Http {
                 format!("the deadline of {seconds} s passed while {doing}, for {purpose}");
             return (Error::new(Code::Timeout, message), Next::GiveUp);
         }
-        match error {
+        match wire::undisguised(error) {
             ureq::Error::Other(error) => match error.downcast::<Failure>() {
                 Ok(failure) if failure.may_repeat() => {
                     (failure.into_error(&host, &way), Next::Repeat)

@@ -103,6 +103,24 @@ impl From<Failure> for ureq::Error {
     }
 }
 
+/// A failed read of a reply, in disguise: `ureq` would take an end without TLS's farewell, or a
+/// reset, for the end of a body that has no length, and a part of it for the whole (RFC 9112
+/// section 9.8).
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Dropped(io::Error);
+
+/// The error without its disguise.
+pub(super) fn undisguised(error: ureq::Error) -> ureq::Error {
+    match error {
+        ureq::Error::Other(error) => match error.downcast::<Dropped>() {
+            Ok(dropped) => dropped.0.into(),
+            Err(error) => ureq::Error::Other(error),
+        },
+        error => error,
+    }
+}
+
 /// The `rustls` error inside a failed read or write, if that is what failed it.
 pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
@@ -555,9 +573,10 @@ impl Transport for Wire {
         self.progress.enter(Stage::Receive);
         let input = self.buffers.input_append_buf();
         let amount = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(input)?,
-            Stream::Tls(tls) => tls.read(input)?,
+            Stream::Plain(socket) => socket.read(input),
+            Stream::Tls(tls) => tls.read(input),
         };
+        let amount = amount.map_err(|error| ureq::Error::Other(Box::new(Dropped(error))))?;
         self.buffers.input_appended(amount);
         if amount > 0 {
             self.progress.heard.store(true, Relaxed);

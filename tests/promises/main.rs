@@ -22,6 +22,7 @@ mod clients;
 mod command_line;
 mod documents;
 mod exchange;
+mod faults;
 mod formats;
 mod hints;
 mod network;

@@ -410,7 +410,7 @@ fn insecure_needs_no_certificates_of_the_system() {
 }
 
 /// A self-signed certificate as `openssl req -x509` makes it, which is a CA.
-fn made_by_openssl(key_type: &[&str]) -> Option<Identity> {
+fn made_by_openssl(key_type: &[&str], more: &[&str]) -> Option<Identity> {
     if !is_installed("openssl", "a certificate made by openssl req -x509") {
         return None;
     }
@@ -424,6 +424,7 @@ fn made_by_openssl(key_type: &[&str]) -> Option<Identity> {
         "subjectAltName=DNS:localhost",
     ]);
     args.extend(["-keyout", &key, "-out", &cert]);
+    args.extend(more);
     let output = Command::new("openssl").args(args).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
@@ -443,7 +444,7 @@ fn made_by_openssl(key_type: &[&str]) -> Option<Identity> {
 fn a_certificate_made_by_openssl_req_x509_is_trusted_as_itself() {
     let ec = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
     for key_type in [&["rsa:2048"][..], &ec] {
-        let Some(identity) = made_by_openssl(key_type) else {
+        let Some(identity) = made_by_openssl(key_type, &[]) else {
             return;
         };
         let pem = identity.cert_pem.clone();
@@ -455,8 +456,24 @@ fn a_certificate_made_by_openssl_req_x509_is_trusted_as_itself() {
 }
 
 #[test]
+fn a_certificate_that_is_signed_with_an_odd_algorithm_is_told() {
+    let odd = ["ec", "-pkeyopt", "ec_paramgen_curve:secp521r1"];
+    let Some(ca) = made_by_openssl(&odd, &[]) else {
+        return;
+    };
+    let (cert, key) = (file("odd.crt", &ca.cert_pem), file("odd.key", &ca.key_pem));
+    let usual = ["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let end_entity = "basicConstraints=critical,CA:FALSE";
+    let signed = ["-CA", &cert, "-CAkey", &key, "-addext", end_entity];
+    let identity = made_by_openssl(&usual, &signed).unwrap();
+    let server = Server::tls().identity(identity).start();
+    let outcome = refused(&server, call_trusting(&server, &ca.cert_pem));
+    tells(&outcome, &["algorithm that is not supported"]);
+}
+
+#[test]
 fn a_server_of_tls_1_1_only_is_told() {
-    let Some(identity) = made_by_openssl(&["rsa:2048"]) else {
+    let Some(identity) = made_by_openssl(&["rsa:2048"], &[]) else {
         return;
     };
     let (key, cert) = (

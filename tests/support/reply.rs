@@ -52,6 +52,7 @@ pub enum Then {
     Cut,
     Reset,
     Hold,
+    Forge,
     CloseAtNext,
     ResetAtNext,
 }
@@ -204,6 +205,11 @@ impl Reply {
     /// Sends `bytes` bytes and nothing more while the connection stays open.
     pub fn silence_after(self, bytes: usize) -> Reply {
         self.stop_after(bytes, Then::Hold)
+    }
+
+    /// Sends `bytes` bytes and then a TLS record that nobody signed.
+    pub fn forge_after(self, bytes: usize) -> Reply {
+        self.stop_after(bytes, Then::Forge)
     }
 
     /// Sends one byte at a time, with a pause after each.

@@ -21,6 +21,9 @@ pub use super::request::Request;
 /// The most that an endless reply sends; a client that takes it all is not protecting itself.
 const ENDLESS_CAP: usize = 64 * 1024 * 1024;
 
+/// A TLS record of application data, whose last bytes should prove where it is from.
+const FORGED: &[u8] = b"\x17\x03\x03\x00\x20forged-forged-forged-forged-more";
+
 /// How long steps that are still open at the end may take: the client can be ahead of us.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -596,6 +599,10 @@ fn serve(shared: &Shared, number: usize, mut link: Link) {
             Then::CutPolitely => return link.cut_politely(),
             Then::Reset => return link.reset(),
             Then::Hold => return link.hold(),
+            Then::Forge => {
+                let _ = link.send_raw(FORGED);
+                return link.hold();
+            }
             Then::CloseAtNext => {
                 lose_next(shared, number, &mut link, &mut pending);
                 return link.cut_politely();
