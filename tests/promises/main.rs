@@ -26,6 +26,7 @@ mod faults;
 mod formats;
 mod hints;
 mod network;
+mod pipes;
 mod providers;
 mod proxies;
 mod recipes;

@@ -165,21 +165,3 @@ fn busy_servers_and_broken_ones_are_unavailable() {
         .start();
     call_at(&server, &["--timeout", "1"]).fails(5, "unavailable");
 }
-
-#[test]
-fn a_signal_ends_it_as_it_ends_any_program_and_nothing_is_printed() {
-    for (name, number) in [("TERM", 15), ("INT", 2)] {
-        let silent = Reply::json(200, issued()).silence_after(30);
-        let server = answering(silent).start();
-        let running = call_at(&server, &[]).spawn();
-        while server.requests().len() < 2 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        running.kill(name);
-        let outcome = running.wait();
-        assert_eq!(
-            (outcome.signal, outcome.text().as_str()),
-            (Some(number), "")
-        );
-    }
-}

@@ -275,6 +275,11 @@ impl Reply {
         })
     }
 
+    /// How many bytes it is long, without an `{origin}` in it.
+    pub fn size(&self) -> usize {
+        self.render("", "GET").bytes.len()
+    }
+
     /// How a list of steps names this reply.
     pub(super) fn summary(&self) -> String {
         let what = match self.start {
