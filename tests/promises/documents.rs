@@ -677,3 +677,23 @@ fn the_python_examples_of_the_protocol_run() {
         );
     }
 }
+
+#[test]
+fn each_promise_of_the_readme_names_tests_that_are_there() {
+    let (_, section) = README.split_once("## What it promises").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.contains(".rs`")).collect();
+    assert!(rows.len() > 10, "{section}");
+    for row in rows {
+        let shown_by = row.rsplit('|').nth(1).unwrap();
+        let mut source = String::new();
+        for word in shown_by.split('`').filter(|word| !word.trim().is_empty()) {
+            if word.ends_with(".rs") {
+                let path = format!("{}/tests/{word}", env!("CARGO_MANIFEST_DIR"));
+                source = std::fs::read_to_string(path).unwrap();
+            } else {
+                assert!(source.contains(word), "{word} is not there: {row}");
+            }
+        }
+    }
+}
