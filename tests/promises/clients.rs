@@ -17,11 +17,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-credential");
 
 /// A program of the virtual environment.
 fn python_client(program: &str, what: &str) -> Option<String> {
-    let folder = std::env::var_os("CONNECT_CREDENTIAL_CLIENTS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients"),
-        PathBuf::from,
-    );
-    let path = folder.join("bin").join(program);
+    let path = python_program(program);
     if !path.is_file() {
         not_run(program, what);
         return None;

@@ -298,15 +298,30 @@ fn assert_failure(format: &str, outcome: &Outcome) {
     }
 }
 
+/// Whether a program is on the `PATH`.
+pub fn is_on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
 /// Whether a program is there; where it is not, says which test was not run, and in CI, which
 /// installs every program, fails.
 pub fn is_installed(program: &str, what: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let is_there = is_on_path(program);
     if !is_there {
         not_run(program, what);
     }
     is_there
+}
+
+/// Where a program of the Python clients would be: in the virtual environment that
+/// `CONNECT_CREDENTIAL_CLIENTS` names, or in `target/clients`.
+pub fn python_program(program: &str) -> PathBuf {
+    let folder = std::env::var_os("CONNECT_CREDENTIAL_CLIENTS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/clients"),
+        PathBuf::from,
+    );
+    folder.join("bin").join(program)
 }
 
 /// Says that a test could not run for want of a program.
