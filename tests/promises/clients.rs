@@ -16,7 +16,7 @@ use crate::world::*;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connect-credential");
 
 /// A program of the virtual environment.
-fn python_client(program: &str, what: &str) -> Option<String> {
+pub fn python_client(program: &str, what: &str) -> Option<String> {
     let path = python_program(program);
     if !path.is_file() {
         not_run(program, what);
@@ -26,7 +26,7 @@ fn python_client(program: &str, what: &str) -> Option<String> {
 }
 
 /// A client in an environment of its own: a home, the `PATH`, and no proxy.
-fn client(program: &str) -> Run {
+pub fn client(program: &str) -> Run {
     let folder = Path::new(PROGRAM).parent().unwrap().display();
     let path = std::env::var("PATH").unwrap_or_default();
     Run::new(program)
@@ -40,7 +40,7 @@ fn folder_of_its_own() -> String {
 }
 
 /// The options that name the server, its CA and the token.
-fn options(server: &Server) -> String {
+pub fn options(server: &Server) -> String {
     format!(
         "-s {} -c {} --identity-token-file {}",
         server.url(),
@@ -49,12 +49,12 @@ fn options(server: &Server) -> String {
     )
 }
 
-fn assert_success(outcome: &Outcome) {
+pub fn assert_success(outcome: &Outcome) {
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
 }
 
 /// The requests that came with this `Authorization`.
-fn authorized<'a>(requests: &'a [Request], authorization: &str) -> Vec<&'a str> {
+pub fn authorized<'a>(requests: &'a [Request], authorization: &str) -> Vec<&'a str> {
     let is_with = |request: &&Request| request.header("authorization") == Some(authorization);
     requests
         .iter()
@@ -524,7 +524,7 @@ fn what_other_helpers_gave_git_goes_nowhere_when_it_is_refused() {
 // rsconnect-python
 
 /// A Connect server that rsconnect can work with.
-fn connect_for_rsconnect(connect: Builder) -> Server {
+pub fn connect_for_rsconnect(connect: Builder) -> Server {
     connect
         .route_with("GET", "/__api__", |request| {
             let path = request.target.split('?').next().unwrap_or_default();

@@ -26,6 +26,7 @@ mod faults;
 mod formats;
 mod hints;
 mod network;
+mod packages;
 mod pipes;
 mod providers;
 mod proxies;
