@@ -1,5 +1,6 @@
 //! Which certificates are trusted, and what a failed handshake means.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,21 +121,27 @@ impl Trust {
 const CERTIFICATES_LIMIT: usize = 16 * 1024 * 1024;
 
 /// The certificates in a PEM text (RFC 7468); what is no certificate is passed over. These are
-/// public, so a fast decoder serves, where the one for private keys takes five times as long.
+/// public, so a fast decoder serves, where the one for private keys takes five times as long. A
+/// system's bundle is most of a run's work, so each of its bytes is looked at as seldom as can be.
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    let pem = String::from_utf8_lossy(pem);
-    let blocks = pem.split("-----BEGIN CERTIFICATE-----").skip(1);
-    blocks
-        .filter_map(|block| {
-            let (base64, _) = block.split_once("-----END CERTIFICATE-----")?;
-            let mut base64 = base64.as_bytes().to_vec();
-            base64.retain(|byte| !byte.is_ascii_whitespace());
-            BASE64_STANDARD
-                .decode(base64)
-                .ok()
-                .map(CertificateDer::from)
-        })
-        .collect()
+    // Words between certificates may be in any encoding; nearly always they are in this one.
+    let text = std::str::from_utf8(pem).map_or_else(|_| String::from_utf8_lossy(pem), Cow::from);
+    let mut found = Vec::new();
+    let mut base64: Option<String> = None;
+    for line in text.lines().map(str::trim_ascii) {
+        match (line, &mut base64) {
+            ("-----BEGIN CERTIFICATE-----", _) => base64 = Some(String::with_capacity(2_048)),
+            ("-----END CERTIFICATE-----", _) => {
+                let der = base64
+                    .take()
+                    .and_then(|base64| BASE64_STANDARD.decode(base64).ok());
+                found.extend(der.map(CertificateDer::from));
+            }
+            (line, Some(base64)) => base64.push_str(line),
+            (_, None) => {}
+        }
+    }
+    found
 }
 
 fn anchors(certificates: &[CertificateDer<'static>]) -> RootCertStore {
