@@ -63,7 +63,7 @@ impl Terms {
 pub(crate) struct IssuedKey {
     pub(crate) api_key: ApiKey,
     pub(crate) expires_in: Option<Duration>,
-    /// What the server says it issued (`issued_token_type`), for `--verbose`.
+    /// What the server says it issued (`issued_token_type`), for the log, which redacts it.
     pub(crate) issued_token_type: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn issued_key(reply: &Reply, redactor: &Redactor) -> Result<IssuedKey
     Ok(IssuedKey {
         api_key,
         expires_in: lifetime(answer.get("expires_in"))?,
-        issued_token_type: issued_token_type.map(|text| redactor.quote(text)),
+        issued_token_type: issued_token_type.map(str::to_owned),
     })
 }
 

@@ -221,7 +221,6 @@ fn token_reply(bytes: &[u8]) {
     }));
     let Some(issued) = issued else { return };
     assert_eq!(reply.status, 200);
-    is_hidden(&issued.issued_token_type.unwrap_or_default());
     let expires_at = issued
         .expires_in
         .map(|life| Expiry::after(UNIX_EPOCH + Duration::from_secs(1_795_000_000), life));
