@@ -17,6 +17,8 @@ use crate::world::*;
 const SAMPLE: usize = 31;
 /// How many runs go on at once; most of them wait.
 const AT_ONCE: usize = 8;
+/// The parts behind which there is another on the same connection.
+const KEPT: [usize; 2] = [1, 2];
 /// More than the bytes of a server's first flight.
 const FLIGHT: usize = 1_200;
 
@@ -87,7 +89,15 @@ impl Break {
     fn is_survived(self) -> bool {
         match self {
             Break::Handshake { silent, .. } => !silent,
-            Break::Reply { part, after, .. } => after >= conversation()[part].1.size(),
+            Break::Reply {
+                part,
+                after,
+                silent,
+            } => {
+                let is_whole = after >= conversation()[part].1.size();
+                // A connection that falls silent behind a reply is kept, and tells at the next.
+                is_whole && !(silent && KEPT.contains(&part))
+            }
         }
     }
 
