@@ -682,7 +682,10 @@ fn the_python_examples_of_the_protocol_run() {
 fn each_promise_of_the_readme_names_tests_that_are_there() {
     let (_, section) = README.split_once("## What it promises").unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
-    let rows: Vec<&str> = section.lines().filter(|line| line.contains(".rs`")).collect();
+    let rows: Vec<&str> = section
+        .lines()
+        .filter(|line| line.contains(".rs`"))
+        .collect();
     assert!(rows.len() > 10, "{section}");
     for row in rows {
         let shown_by = row.rsplit('|').nth(1).unwrap();
