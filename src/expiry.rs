@@ -58,8 +58,9 @@ impl Expiry {
             ("Z" | "z", "") => 0,
             (sign @ ("+" | "-"), offset) => {
                 let (hours, minutes) = offset.split_once(':')?;
-                let seconds =
-                    hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60;
+                // Longer numbers are no offset, and overflow.
+                let two = |digits: &str| digits.parse::<u8>().ok().filter(|_| digits.len() == 2);
+                let seconds = i64::from(two(hours)?) * 3_600 + i64::from(two(minutes)?) * 60;
                 if sign == "+" { seconds } else { -seconds }
             }
             _ => return None,
