@@ -114,7 +114,7 @@ pub struct Call {
 
 /// Whether every call is made with `--verbose`: the whole suite a second time, so that what is
 /// told of the steps is held to the same promises in every case.
-fn is_verbose() -> bool {
+pub fn is_verbose() -> bool {
     std::env::var_os("TEST_VERBOSE").is_some()
 }
 
