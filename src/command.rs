@@ -8,6 +8,7 @@ use std::process;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::system::{self, NoProgram};
 use crate::words::shown;
 
 /// A program that was found, with its arguments.
@@ -30,7 +31,14 @@ impl Command {
             .split_first()
             .filter(|(name, _)| !name.is_empty())
             .ok_or_else(|| Error::usage("there is no command behind --"))?;
-        let path = look_up(name, env.get("PATH"))?;
+        let path = look_up(name, env.get("PATH")).map_err(|why| {
+            let (how, status) = match why {
+                NoProgram::Missing => ("is not found", 127),
+                NoProgram::NotExecutable => ("cannot be executed", 126),
+            };
+            let shown = shown(Path::new(name));
+            Error::usage(format!("the command {shown} {how}")).exits_with(status)
+        })?;
         Ok(Self {
             path,
             name: name.clone(),
@@ -40,66 +48,24 @@ impl Command {
 
     /// The command, in the environment of this program.
     pub(crate) fn prepare(self, env: &Environment) -> process::Command {
-        let mut command = process::Command::new(&self.path);
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::arg0(&mut command, &self.name);
-        #[cfg(not(unix))]
-        let _ = &self.name;
+        let mut command = system::command(&self.path, &self.name);
         command.args(self.args).env_clear().envs(env.all());
         command
     }
 }
 
-/// Where programs are looked for without a `PATH`, as the system's own `execvp` does.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
-
-fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Error> {
-    let shown = shown(Path::new(name));
-    let not_found = || Error::usage(format!("the command {shown} is not found")).exits_with(127);
-    let not_executable =
-        || Error::usage(format!("the command {shown} cannot be executed")).exits_with(126);
-    if Path::new(name).components().count() > 1 || Path::new(name).is_absolute() {
-        let path = PathBuf::from(name);
-        return match kind(&path) {
-            Kind::Program => Ok(path),
-            Kind::NotExecutable => Err(not_executable()),
-            Kind::Missing => Err(not_found()),
-        };
+fn look_up(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, NoProgram> {
+    let as_path = Path::new(name);
+    if as_path.components().count() > 1 || as_path.is_absolute() {
+        return system::program(as_path);
     }
-    let mut error = not_found();
-    for directory in std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH))) {
-        let path = directory.join(name);
-        match kind(&path) {
-            Kind::Program => return Ok(path),
-            Kind::NotExecutable => error = not_executable(),
-            Kind::Missing => {}
+    let mut why = NoProgram::Missing;
+    for folder in system::folders(path) {
+        match system::program(&folder.join(name)) {
+            Err(NoProgram::Missing) => {}
+            Err(NoProgram::NotExecutable) => why = NoProgram::NotExecutable,
+            found => return found,
         }
     }
-    Err(error)
-}
-
-enum Kind {
-    Program,
-    NotExecutable,
-    Missing,
-}
-
-#[cfg(unix)]
-fn kind(path: &Path) -> Kind {
-    use std::os::unix::fs::PermissionsExt;
-    match path.metadata() {
-        Ok(about) if about.is_file() && about.permissions().mode() & 0o111 != 0 => Kind::Program,
-        Ok(_) => Kind::NotExecutable,
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Kind::NotExecutable,
-        Err(_) => Kind::Missing,
-    }
-}
-
-/// Windows adds `.exe` by itself.
-#[cfg(not(unix))]
-fn kind(path: &Path) -> Kind {
-    match path.is_file() || path.with_extension("exe").is_file() {
-        true => Kind::Program,
-        false => Kind::Missing,
-    }
+    Err(why)
 }

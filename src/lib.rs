@@ -41,6 +41,7 @@ mod revocation;
 mod secret;
 mod server;
 mod settings;
+mod system;
 mod words;
 
 use std::ffi::OsString;
@@ -50,6 +51,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 pub use clock::Clock;
+pub use system::become_command;
 
 use beside::side_by_side;
 use caller::{Caller, Secrets, Stderr, append, logger, print, tell};

@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IsTerminal, Write};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
-use connect_credential::{Clock, End, Invocation, run};
+use connect_credential::{Clock, End, Invocation, become_command, run};
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -26,27 +26,7 @@ fn main() -> ExitCode {
     });
     match end {
         End::Exit(status) => ExitCode::from(status),
-        End::Become(command) => become_command(*command),
-    }
-}
-
-/// The process becomes the command: signals and exit status are its own.
-#[cfg(unix)]
-fn become_command(mut command: Command) -> ExitCode {
-    not_started(&std::os::unix::process::CommandExt::exec(&mut command))
-}
-
-/// Where no process can become another one, its exit status is passed on.
-#[cfg(not(unix))]
-fn become_command(mut command: Command) -> ExitCode {
-    match command.status() {
-        Ok(status) => ExitCode::from(
-            status
-                .code()
-                .and_then(|code| code.try_into().ok())
-                .unwrap_or(1),
-        ),
-        Err(error) => not_started(&error),
+        End::Become(command) => not_started(&become_command(*command)),
     }
 }
 

@@ -21,13 +21,14 @@ use crate::environment::Environment;
 use crate::error::{Code, Error};
 use crate::expiry::Expiry;
 use crate::input;
+use crate::system;
 use crate::words::shown;
 
 /// What makes a server's certificate good.
 #[derive(Clone, Debug)]
 pub(crate) enum Trust {
-    /// The system's certificates; on Unix what `SSL_CERT_FILE` and `SSL_CERT_DIR` name, where
-    /// either is set, in their place.
+    /// The system's certificates; where the system has the variables and one is set, what
+    /// `SSL_CERT_FILE` and `SSL_CERT_DIR` name in their place.
     System {
         file: Option<PathBuf>,
         directories: Vec<PathBuf>,
@@ -41,15 +42,13 @@ pub(crate) enum Trust {
 impl Trust {
     /// The system's trust, as the environment has it.
     pub(crate) fn system(env: &Environment) -> Self {
-        if cfg!(windows) {
-            return Self::System {
-                file: None,
-                directories: Vec::new(),
-            };
-        }
-        let directories = env.get("SSL_CERT_DIR").map(std::env::split_paths);
+        let named = |variable| {
+            let value = env.get(variable);
+            value.filter(|_| system::HAS_SSL_CERT_VARIABLES)
+        };
+        let directories = named("SSL_CERT_DIR").map(std::env::split_paths);
         Self::System {
-            file: env.get("SSL_CERT_FILE").map(PathBuf::from),
+            file: named("SSL_CERT_FILE").map(PathBuf::from),
             // An empty name between two colons names nothing.
             directories: directories
                 .map(|all| all.filter(|path| !path.as_os_str().is_empty()).collect())
@@ -109,7 +108,7 @@ impl Trust {
             Self::System {
                 file: None,
                 directories,
-            } if directories.is_empty() => system::verifier(provider, deadline)?,
+            } if directories.is_empty() => of_system(provider, deadline)?,
             Self::System { file, directories } => {
                 named(file.as_deref(), directories, provider, deadline)?
             }
@@ -182,11 +181,7 @@ fn named(
         let message = "SSL_CERT_FILE and SSL_CERT_DIR name no certificate to trust";
         return Err(Error::new(Code::Tls, message));
     }
-    Ok(Arc::new(Verifier {
-        anchors,
-        themselves: Arc::new([]),
-        provider,
-    }))
+    Ok(Arc::new(Verifier::of_anchors(anchors, provider)))
 }
 
 /// The certificates in the files of a directory, each once: the names by hash that OpenSSL looks
@@ -209,60 +204,32 @@ fn in_directory(
     Ok(found)
 }
 
-/// The system's own trust where the system has a verifier of its own.
-#[cfg(any(windows, target_vendor = "apple"))]
-mod system {
-    use super::*;
-
-    pub(super) fn verifier(
-        provider: Arc<CryptoProvider>,
-        _: Deadline,
-    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-        let verifier = rustls_platform_verifier::Verifier::new(provider)
-            .map_err(|_| Error::new(Code::Tls, "the system's certificates cannot be used"))?;
-        Ok(Arc::new(verifier))
+/// The system's own trust: its verifier's, or else that of the first bundle that is there.
+fn of_system(
+    provider: Arc<CryptoProvider>,
+    deadline: Deadline,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let own = system::verifier(&provider)
+        .map_err(|_| Error::new(Code::Tls, "the system's certificates cannot be used"))?;
+    if let Some(own) = own {
+        return Ok(own);
     }
-}
-
-/// The system's own trust where it is a file.
-#[cfg(not(any(windows, target_vendor = "apple")))]
-mod system {
-    use super::*;
-
-    /// The bundles of the large distributions; the first that is there is the system's trust.
-    const BUNDLES: [&str; 6] = [
-        "/etc/ssl/certs/ca-certificates.crt", // Debian, Ubuntu, Alpine, Arch
-        "/etc/pki/tls/certs/ca-bundle.crt",   // Fedora, Red Hat
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/ssl/ca-bundle.pem",                 // SUSE
-        "/etc/ssl/cert.pem",                      // FreeBSD, OpenBSD
-        "/usr/local/share/certs/ca-root-nss.crt", // FreeBSD's package
-    ];
-    const DIRECTORY: &str = "/etc/ssl/certs";
-
-    pub(super) fn verifier(
-        provider: Arc<CryptoProvider>,
-        deadline: Deadline,
-    ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-        let found = BUNDLES
-            .iter()
-            .find_map(|bundle| {
-                let pem = input::read_file(Path::new(bundle), CERTIFICATES_LIMIT, deadline).ok()?;
-                Some(certificates(&pem))
-            })
-            .or_else(|| in_directory(Path::new(DIRECTORY), deadline).ok())
-            .unwrap_or_default();
-        let anchors = anchors(&found);
-        if anchors.is_empty() {
-            return Err(Error::new(Code::Tls, "this system has no CA certificates to trust")
-                .hint("install them (the package is called ca-certificates), or name a file with --cacert"));
-        }
-        Ok(Arc::new(Verifier {
-            anchors,
-            themselves: Arc::new([]),
-            provider,
-        }))
+    let read = |bundle: &&str| {
+        let pem = input::read_file(Path::new(bundle), CERTIFICATES_LIMIT, deadline).ok()?;
+        Some(certificates(&pem))
+    };
+    let found = system::BUNDLES
+        .iter()
+        .find_map(read)
+        .or_else(|| in_directory(Path::new(system::CERTIFICATES), deadline).ok());
+    let anchors = anchors(&found.unwrap_or_default());
+    if anchors.is_empty() {
+        let message = "this system has no CA certificates to trust";
+        let package =
+            "install them (the package is called ca-certificates), or name a file with --cacert";
+        return Err(Error::new(Code::Tls, message).hint(package));
     }
+    Ok(Arc::new(Verifier::of_anchors(anchors, provider)))
 }
 
 /// Checks a server's certificate against anchors, and against certificates trusted as themselves.
@@ -271,6 +238,16 @@ struct Verifier {
     anchors: RootCertStore,
     themselves: Arc<[CertificateDer<'static>]>,
     provider: Arc<CryptoProvider>,
+}
+
+impl Verifier {
+    fn of_anchors(anchors: RootCertStore, provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            anchors,
+            themselves: Arc::new([]),
+            provider,
+        }
+    }
 }
 
 impl ServerCertVerifier for Verifier {
