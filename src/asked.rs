@@ -1,9 +1,9 @@
 //! What the caller asks: options, and the request that the format reads from where its tool puts
 //! it.
 
-use crate::caller::Caller;
 use crate::error::Error;
 use crate::format::{Format, Question, Verb, bazel, git, json, kubernetes};
+use crate::run::Run;
 use crate::secret::Secret;
 use crate::settings::{self, Field, Layer};
 
@@ -15,7 +15,7 @@ pub(crate) struct Asked {
     pub(crate) refused_key: Option<Secret>,
 }
 
-impl Caller {
+impl Run {
     /// What the caller asks: the layers of settings above the environment, and the question of
     /// the format.
     ///

@@ -4,6 +4,7 @@ use crate::error::{Code, Error};
 use crate::http::{Http, Method, Reply, Request};
 use crate::metadata::{MISSING_PREFIX, Metadata, REQUIREMENT, looks_like_html, well_known_urls};
 use crate::server::ServerUrl;
+use crate::settings::Allowed;
 use crate::words::Redactor;
 
 /// The most redirects that discovery follows.
@@ -14,10 +15,12 @@ const PURPOSE: &str = "discovery";
 ///
 /// # Errors
 /// `unsupported_server` where none of the well-known places has any metadata, `unsafe_endpoint`
-/// for a redirect to another origin, and those of HTTP and of [`Metadata`].
+/// for a redirect to another origin, `server_not_allowed` where one leads past the allowed servers,
+/// and those of HTTP and of [`Metadata`].
 pub(crate) fn discover(
     http: &Http,
     mut server: ServerUrl,
+    allowed: &Allowed,
     redactor: &Redactor,
 ) -> Result<(ServerUrl, Metadata), Error> {
     let mut redirects = 0;
@@ -44,6 +47,7 @@ pub(crate) fn discover(
             (server, url) = server
                 .redirected(&url, location, redactor)
                 .map_err(|error| sign_in_hint(error, &server).status(reply.status))?;
+            allowed.check(&server)?;
         };
         match reply.status {
             200 => {

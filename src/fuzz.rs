@@ -58,7 +58,9 @@ fn server() -> ServerUrl {
 }
 
 fn redactor() -> Redactor {
-    Redactor::default().with(&Secret::new(SECRET))
+    let redactor = Redactor::default();
+    redactor.learn(&Secret::new(SECRET));
+    redactor
 }
 
 /// What was read; an error is one line each, bounded, and without the secret.
@@ -276,7 +278,7 @@ fn is_answer(format: Format, credential: &Credential, question: &Question) {
 /// A user's name is clean and without the key.
 fn check_reply(bytes: &[u8]) {
     let Some(reply) = reply(bytes) else { return };
-    if let Some(Some(name)) = is_clean(check::user(&reply, &redactor())) {
+    if let Some(Some(name)) = is_clean(check::read(&reply, &redactor())) {
         assert!(!name.contains(char::is_control), "{name:?}");
         is_hidden(&name);
     }

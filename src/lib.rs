@@ -17,7 +17,6 @@
 
 mod asked;
 mod beside;
-mod caller;
 mod check;
 mod cli;
 mod clock;
@@ -34,27 +33,28 @@ mod http;
 mod identity;
 mod input;
 mod metadata;
+mod output;
 mod place;
 mod proxy;
 mod refusal;
 mod revocation;
+mod run;
 mod secret;
 mod server;
 mod settings;
+mod subject;
 mod system;
 mod words;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use clock::Clock;
 pub use system::become_command;
 
 use beside::side_by_side;
-use caller::{Caller, Secrets, Stderr, append, logger, print, tell};
 use cli::Typed;
 use clock::Deadline;
 use command::Command;
@@ -63,10 +63,12 @@ use error::{Code, Error};
 use expiry::Expiry;
 use format::{Credential, Format, Verb, github, kubernetes};
 use http::{Http, Method, Request};
-use identity::{Claims, Fetch, Minted, Plan, Provider, Source};
+use identity::{Claims, Minted};
+use output::{Log, Stderr, append, print};
 use place::{Place, PlaceOf};
-use secret::Secret;
+use run::Run;
 use settings::{Layer, Settings};
+use subject::Subject;
 use words::Redactor;
 
 /// A call of the program: all that a process has, as values.
@@ -102,11 +104,15 @@ pub enum End {
 
 /// Runs the program.
 pub fn run(mut invocation: Invocation) -> End {
-    let stderr = Arc::new(Mutex::new(Some(invocation.stderr)));
+    let stderr = Stderr::new(invocation.stderr);
+    let fail = |error: &Error| {
+        stderr.fail(error);
+        End::Exit(error.exit_status)
+    };
     if let Some(text) = cli::information(&invocation.args) {
         return match print(&mut invocation.stdout, text.as_bytes()) {
             Ok(()) => End::Exit(0),
-            Err(error) => fail(&stderr, &error),
+            Err(error) => fail(&error),
         };
     }
     let typed = cli::parse(&invocation.args);
@@ -119,36 +125,30 @@ pub fn run(mut invocation: Invocation) -> End {
         });
     // A command's stdout is its own, and nobody knows what the caller of no format reads.
     let tells_failure = typed.command.is_none() && !typed.unknown_format;
-    let secrets = Secrets::default();
-    let mut caller = Caller {
+    let redactor = Redactor::default();
+    let mut run = Run {
         stdin: Some(invocation.stdin),
         stdin_is_terminal: invocation.stdin_is_terminal,
         env,
         clock: invocation.clock,
         started: invocation.started,
         seed: invocation.seed,
-        log: logger(typed.verbose, stderr.clone(), secrets.clone()),
-        secrets,
+        log: Log::new(typed.verbose, &stderr, &redactor),
+        redactor,
     };
-    match caller.answer(typed, format, &mut invocation.stdout) {
+    match run.answer(typed, format, &mut invocation.stdout) {
         Ok(end) => end,
         Err(error) => {
             if tells_failure && error.code != Code::Output {
                 // Whether or not it can be told there, stderr and the exit status tell it.
                 let _ = print(&mut invocation.stdout, &format.render_failure(&error));
             }
-            fail(&stderr, &error)
+            fail(&error)
         }
     }
 }
 
-/// Tells a failure, and ends with its status.
-fn fail(stderr: &Stderr, error: &Error) -> End {
-    tell(stderr, error);
-    End::Exit(error.exit_status)
-}
-
-impl Caller {
+impl Run {
     /// Settings, credential, answer.
     fn answer(
         &mut self,
@@ -195,95 +195,46 @@ impl Caller {
         Ok(End::Exit(0))
     }
 
-    /// The file that `GITHUB_ENV` names.
-    fn file_of_variables(&self) -> Result<PathBuf, Error> {
-        let variable = github::FILE;
-        let file = self.env.get(variable).map(PathBuf::from).ok_or_else(|| {
-            Error::usage(format!(
-                "{variable} is not set, which names the file of variables"
-            ))
-            .hint("-f github is for a step of a GitHub Actions job")
-        })?;
-        match file.is_file() {
-            true => Ok(file),
-            false => Err(Error::usage(format!("{variable} does not name a file"))),
-        }
-    }
-
-    /// The command with the credential in its environment, and without what it was made from.
-    fn with_credential(
-        &self,
-        command: Command,
-        credential: &Credential,
-        settings: &Settings,
-    ) -> std::process::Command {
-        let mut command = command.prepare(&self.env);
-        command
-            .env_remove("CONNECT_IDENTITY_TOKEN")
-            .env_remove("CONNECT_IDENTITY_TOKEN_FILE")
-            .env("CONNECT_SERVER", credential.server.as_str())
-            .env("CONNECT_API_KEY", credential.api_key.expose());
-        if let Some(variable) = settings.source.variable(&self.env, &settings.audience) {
-            command.env_remove(variable);
-        }
-        if let Some(cacert) = &settings.cacert {
-            command.env("CONNECT_CA_CERTIFICATE", cacert);
-        }
-        if settings.insecure {
-            command.env("CONNECT_INSECURE", "1");
-        }
-        command
-    }
-
     /// The credential: subject token beside metadata, exchange, check.
     fn credential(&mut self, settings: &Settings) -> Result<Credential, Error> {
         let deadline = self.deadline(settings.timeout);
         let http = Arc::new(self.http(settings, deadline)?);
-        let redactor = self.redactor(settings);
-        let (minted, place) = self.token_and_place(settings, &http, &redactor, deadline)?;
-        let subject_token = minted.subject_token;
-        let mut redactor = redactor.with(&subject_token.0);
+        let (minted, place) = self.token_and_place(settings, &http, deadline)?;
 
-        let form = settings.terms.form(&subject_token);
+        let form = settings.terms.form(&minted.subject_token);
         let reply = http.send(&Request {
             purpose: "the exchange",
             url: place.token_endpoint.url(),
             headers: &[],
             method: Method::Form(&form),
         })?;
-        let claims = Claims::of(&subject_token);
-        let issued = exchange::issued_key(&reply, &redactor).map_err(|error| {
+        let issued = exchange::issued_key(&reply, &self.redactor).map_err(|error| {
+            let claims = Claims::of(&minted.subject_token);
             let now = (self.clock.utc)();
-            let error = refusal::explain(error, claims.as_ref(), &reply, now, &redactor);
-            error.hints(place.elsewhere_hint(&redactor))
+            refusal::explain(error, claims.as_ref(), &reply, now, &self.redactor)
+                .hints(place.elsewhere_hint(&self.redactor))
         })?;
-        redactor.add(issued.api_key.secret());
-        self.learn(issued.api_key.secret());
-        (self.log)(&format!(
-            "a key was issued ({})",
-            issued
-                .issued_token_type
-                .as_deref()
-                .unwrap_or("of no stated type")
-        ));
-        let expires_at = match issued.expires_in {
-            Some(life) => Some(Expiry::after(reply.sent, life)),
-            None if settings.source.is_federated() => minted
-                .expires_at
-                .or_else(|| claims.and_then(|claims| claims.moment("exp"))),
-            None => None,
+        let kind = issued.issued_token_type;
+        let kind = kind.as_deref().unwrap_or("of no stated type");
+        self.log.tell(format_args!("a key was issued ({kind})"));
+
+        let checked = match settings.check {
+            true => {
+                let user = check::user(&http, &place.server, &issued.api_key, &self.redactor)?;
+                Some(user)
+            }
+            false => None,
         };
-        let mut credential = Credential {
+        Ok(Credential {
             server: place.server,
             api_key: issued.api_key,
-            expires_at,
+            expires_at: match issued.expires_in {
+                Some(life) => Some(Expiry::after(reply.sent, life)),
+                None => minted.expires_at,
+            },
             scheme: settings.scheme.clone(),
-            checked: None,
-        };
-        if settings.check {
-            credential.checked = Some(user(&http, &credential, &redactor)?);
-        }
-        Ok(credential)
+            checked,
+        })
     }
 
     /// The subject token, and where it goes: side by side where both need the network.
@@ -291,129 +242,15 @@ impl Caller {
         &mut self,
         settings: &Settings,
         http: &Arc<Http>,
-        redactor: &Redactor,
         deadline: Deadline,
     ) -> Result<(Minted, Place), Error> {
-        let place = PlaceOf::new(settings);
-        let log = self.log.clone();
-        let subject_token = match &settings.source {
-            Source::Token(token) => token.clone(),
-            Source::File(path) => identity::from_file(path, deadline)?,
-            Source::Stdin => identity::from_stdin(&mut self.stdin(deadline)?)?,
-            Source::Nothing { automatic } => {
-                return Err(identity::nothing(*automatic, &self.env, deadline));
-            }
-            Source::Provider(provider) => {
-                let provider = *provider;
-                (self.log)(&format!("the identity provider is {}", provider.name()));
-                let plan = identity::plan(provider, &self.env, &settings.audience, deadline)?;
-                let token = match plan {
-                    Plan::Token(token) => token,
-                    Plan::Run(program) => identity::run(provider, program, &self.env, deadline)?,
-                    Plan::Fetch(fetch) => {
-                        let mint = self.mint(provider, fetch, settings, deadline);
-                        let (http, redactor) = (http.clone(), redactor.clone());
-                        let find = move || place.find(&http, &log, &redactor);
-                        let found = side_by_side(mint, find)?;
-                        self.learn(&found.0.subject_token.0);
-                        return Ok(found);
-                    }
-                };
-                if let Some(audience) = audience_to_hold(provider, settings) {
-                    identity::check_audience(provider, &token, audience)?;
-                }
-                token
-            }
-        };
-        self.learn(&subject_token.0);
-        let place = place.find(http, &log, &redactor.with(&subject_token.0))?;
-        Ok((subject_token.into(), place))
-    }
-
-    /// The request for a provider's token, to be made on a thread of its own.
-    fn mint(
-        &self,
-        provider: Provider,
-        fetch: Fetch,
-        settings: &Settings,
-        deadline: Deadline,
-    ) -> impl FnOnce() -> Result<Minted, Error> + Send + 'static {
-        let proxies = match fetch.proxied {
-            true => settings.proxies.clone(),
-            false => proxy::Proxies::default(),
-        };
-        let mut redactor = Redactor::default();
-        let password = proxies.password_for(&fetch.url);
-        for secret in password.iter().chain(&fetch.secret) {
-            redactor.add(secret);
-            self.learn(secret);
-        }
-        let http = self.provider_http(proxies, deadline);
-        let audience = audience_to_hold(provider, settings).map(str::to_owned);
-        move || {
-            let minted = identity::fetch(provider, &fetch, &http, &redactor)?;
-            if let Some(audience) = audience {
-                identity::check_audience(provider, &minted.subject_token, &audience)?;
-            }
-            Ok(minted)
+        let subject = self.subject(settings, deadline)?;
+        let (place, http) = (PlaceOf::new(settings), http.clone());
+        let (log, redactor) = (self.log.clone(), self.redactor.clone());
+        let find = move || place.find(&http, &log, &redactor);
+        match subject {
+            Subject::Token(token) => Ok((token.into(), find()?)),
+            Subject::Request(mint) => side_by_side(mint, find),
         }
     }
-
-    /// Revokes a key, where the server has a place for that.
-    fn revoke(&self, settings: &Settings, key: &Secret) -> Result<(), Error> {
-        let deadline = self.deadline(settings.timeout);
-        let http = self.http(settings, deadline)?;
-        self.learn(key);
-        let redactor = self.redactor(settings).with(key);
-        let found = match discovery::discover(&http, settings.server.clone(), &redactor) {
-            Err(error) if error.code == Code::UnsupportedServer => return Ok(()),
-            found => found?,
-        };
-        let (server, metadata) = found;
-        settings.allowed.check(&server)?;
-        let Some(endpoint) = metadata.revocation_endpoint(&server)? else {
-            (self.log)("the server does not revoke keys");
-            return Ok(());
-        };
-        let reply = http.send(&Request {
-            purpose: "the revocation",
-            url: endpoint.url(),
-            headers: &[],
-            method: Method::Form(&revocation::form(key, settings.terms.client_id.as_deref())),
-        })?;
-        revocation::confirmed(&reply)
-    }
-
-    /// A redactor that knows the secrets of the settings.
-    fn redactor(&self, settings: &Settings) -> Redactor {
-        let mut redactor = Redactor::default();
-        if let Some(password) = settings.proxies.password_for(settings.server.url()) {
-            redactor.add(&password);
-            self.learn(&password);
-        }
-        redactor
-    }
-}
-
-/// The audience that a provider's token must have. Workbench is not asked for one, so its token is
-/// held against an audience only where somebody names one.
-fn audience_to_hold(provider: Provider, settings: &Settings) -> Option<&str> {
-    let is_asked = provider != Provider::Workbench || settings.audience_named;
-    is_asked.then_some(&*settings.audience)
-}
-
-/// Uses the new key once, and returns the name of its user.
-fn user(
-    http: &Http,
-    credential: &Credential,
-    redactor: &Redactor,
-) -> Result<Option<String>, Error> {
-    let key = http::authorization("Key", credential.api_key.secret());
-    let reply = http.send(&Request {
-        purpose: "the check of the new key",
-        url: &credential.server.join(check::USER_PATH),
-        headers: &[("Authorization", key.expose())],
-        method: Method::Get,
-    })?;
-    check::user(&reply, redactor)
 }

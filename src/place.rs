@@ -1,10 +1,10 @@
 //! Where the token goes: what the operator named, or what the server's metadata says under the
 //! endpoint rule.
 
-use crate::caller::Log;
 use crate::discovery;
 use crate::error::Error;
 use crate::http::Http;
+use crate::output::Log;
 use crate::server::{Endpoint, ServerUrl};
 use crate::settings::{Allowed, Settings};
 use crate::words::Redactor;
@@ -46,12 +46,10 @@ impl PlaceOf {
                 elsewhere: None,
             });
         }
-        let (server, metadata) = discovery::discover(http, self.server, redactor)?;
-        // A redirect to https may have moved it.
-        self.allowed.check(&server)?;
+        let (server, metadata) = discovery::discover(http, self.server, &self.allowed, redactor)?;
         let advertised = metadata.token_endpoint(&server)?;
         if let Some(origin) = &advertised.elsewhere {
-            log(&format!(
+            log.tell(format_args!(
                 "the metadata names {origin}, and the token stays with {server}"
             ));
         }

@@ -80,12 +80,10 @@ impl Proxies {
         }
     }
 
-    /// The password of the proxy on the way to a URL, so that it can be kept out of sight.
-    pub(crate) fn password_for(&self, to: &Url) -> Option<Secret> {
-        match self.route(to) {
-            Ok(Route::Via(proxy)) => proxy.password,
-            _ => None,
-        }
+    /// The passwords of the proxies, so that they can be kept out of sight.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = Secret> {
+        let variables = [&self.https, &self.http].into_iter().flatten();
+        variables.filter_map(|variable| variable.proxy().ok()?.password)
     }
 
     fn is_excepted(&self, to: &Url) -> bool {

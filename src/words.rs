@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::secret::Secret;
 
@@ -21,10 +22,11 @@ const SHORTEST: usize = 4;
 /// A file's name from this length on is not shown where there is no such file.
 const LONG_NAME: usize = 24;
 
-/// Knows the secrets of a run so far, and quotes the words of others without them.
+/// Knows the secrets of a run so far, and quotes the words of others without them. A clone knows
+/// and learns the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redactor {
-    secrets: Vec<Secret>,
+    secrets: Arc<Mutex<Vec<Secret>>>,
 }
 
 /// A path or a program's name as it can be shown: it is the caller's word, and may be a token
@@ -39,15 +41,13 @@ pub(crate) fn shown(path: &Path) -> String {
 }
 
 impl Redactor {
-    pub(crate) fn add(&mut self, secret: &Secret) {
-        self.secrets.push(secret.clone());
+    /// Keeps a secret out of sight from here on.
+    pub(crate) fn learn(&self, secret: &Secret) {
+        self.known().push(secret.clone());
     }
 
-    /// This redactor with one more secret.
-    pub(crate) fn with(&self, secret: &Secret) -> Self {
-        let mut more = self.clone();
-        more.add(secret);
-        more
+    fn known(&self) -> MutexGuard<'_, Vec<Secret>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The words, on one line, at most 300 characters, without any 12-character piece of a
@@ -125,7 +125,7 @@ impl Redactor {
     fn find_secrets(&self, bytes: &[u8], hide: &mut impl FnMut(usize, usize)) {
         // Case is ignored: a host name is lowered on its way, and is a leak all the same.
         let bytes = bytes.to_ascii_lowercase();
-        for secret in &self.secrets {
+        for secret in self.known().iter() {
             let secret = secret.expose().to_ascii_lowercase();
             let length = secret.len().min(PIECE);
             if length < SHORTEST {
@@ -191,9 +191,9 @@ mod tests {
     use super::*;
 
     fn redactor() -> Redactor {
-        let mut redactor = Redactor::default();
-        redactor.add(&Secret::new("abcdefghijklmnopqrstuvwxyz+/="));
-        redactor.add(&Secret::new("hunter2"));
+        let redactor = Redactor::default();
+        redactor.learn(&Secret::new("abcdefghijklmnopqrstuvwxyz+/="));
+        redactor.learn(&Secret::new("hunter2"));
         redactor
     }
 
@@ -255,7 +255,8 @@ mod tests {
                 true => piece.bytes().map(|byte| format!("%{byte:02x}")).collect(),
                 false => piece,
             };
-            let redactor = Redactor::default().with(&Secret::new(secret.clone()));
+            let redactor = Redactor::default();
+            redactor.learn(&Secret::new(secret.clone()));
             let quoted = redactor.quote(&format!("{before}{piece}{after}"));
             prop_assert!(!quoted.contains(char::is_control), "{quoted:?}");
             prop_assert!(quoted.chars().count() <= SHOWN + 12, "{quoted:?}");

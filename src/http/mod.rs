@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Deadline;
 use crate::error::{Code, Error};
+use crate::output::Log;
 use crate::proxy::{Proxies, Route};
 use crate::secret::Secret;
 pub(crate) use trust::Trust;
@@ -46,7 +47,7 @@ pub(crate) struct Http {
     proxies: Proxies,
     progress: Arc<Progress>,
     seed: u64,
-    log: Arc<dyn Fn(&str) + Send + Sync>,
+    log: Log,
 }
 
 /// A request. Its URL may carry a query but no secret, since it is shown in messages.
@@ -148,7 +149,7 @@ impl Http {
         proxies: Proxies,
         trust: Trust,
         seed: u64,
-        log: Arc<dyn Fn(&str) + Send + Sync>,
+        log: Log,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         let config = Agent::config_builder()
@@ -213,8 +214,10 @@ impl Http {
                 return outcome;
             }
             match &outcome {
-                Ok(reply) => (self.log)(&format!("HTTP {}, trying again", reply.status)),
-                Err(error) => (self.log)(&format!("{}, trying again", error.message)),
+                Ok(reply) => self
+                    .log
+                    .tell(format_args!("HTTP {}, trying again", reply.status)),
+                Err(error) => self.log.tell(format_args!("{error}, trying again")),
             }
             std::thread::sleep(pause);
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -244,7 +247,7 @@ impl Http {
     }
 
     fn try_once(&self, request: &Request) -> Result<Reply, (Error, Next)> {
-        (self.log)(&format!("{request}"));
+        self.log.tell(format_args!("{request}"));
         self.progress.begin();
         let sent = (self.deadline.clock().utc)();
         let outcome = self.call(request).and_then(|mut response| {
@@ -268,11 +271,8 @@ impl Http {
                         .as_deref()
                         .and_then(delta_seconds),
                 };
-                (self.log)(&format!(
-                    "HTTP {}, {} bytes",
-                    reply.status,
-                    reply.body.len()
-                ));
+                let (status, length) = (reply.status, reply.body.len());
+                self.log.tell(format_args!("HTTP {status}, {length} bytes"));
                 Ok(reply)
             }
             Err(error) => Err(self.failure(request, error)),

@@ -197,19 +197,21 @@ pub(crate) fn minted(
     let subject_token = Secret::visible_ascii(token)
         .map(SubjectToken)
         .map_err(|why| failed(&format!("its token {}", why.what())))?;
-    let expires_at = fetch
-        .expiry
-        .and_then(|member| Expiry::read(answer.get(member)?));
+    let expires_at = fetch.expiry.and_then(|member| {
+        let beside = answer.get(member).and_then(Expiry::read);
+        beside.or_else(|| Claims::of(&subject_token)?.moment("exp"))
+    });
     Ok(Minted {
         subject_token,
         expires_at,
     })
 }
 
-/// A provider's token, and its expiry where the provider tells it beside the token.
+/// A token, as it was obtained.
 #[derive(Debug)]
 pub(crate) struct Minted {
     pub(crate) subject_token: SubjectToken,
+    /// The token's own expiry, where that is also the key's for want of another.
     pub(crate) expires_at: Option<Expiry>,
 }
 
