@@ -1,12 +1,18 @@
 //! Two things at once: on threads of their own, the first failure told without waiting.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use crate::error::{Code, Error};
 
+/// What has come of one of them.
+enum Done<A, B> {
+    First(Result<A, Error>),
+    Second(Result<B, Error>),
+}
+
 /// Does both at once. The first failure is told without waiting for the other, which is left
-/// behind; where both have failed, it is the first one's.
+/// behind.
 ///
 /// # Errors
 /// Either's.
@@ -14,38 +20,30 @@ pub(crate) fn side_by_side<A: Send + 'static, B: Send + 'static>(
     first: impl FnOnce() -> Result<A, Error> + Send + 'static,
     second: impl FnOnce() -> Result<B, Error> + Send + 'static,
 ) -> Result<(A, B), Error> {
-    let (done, either_done) = mpsc::channel();
-    let first = begin(first, done.clone())?;
-    let second = begin(second, done)?;
-    let (mut a, mut b) = (None, None);
+    let (sender, done) = mpsc::channel();
+    begin(sender.clone(), || Done::First(first()))?;
+    begin(sender, || Done::Second(second()))?;
+    let mut both = (None, None);
     loop {
-        either_done.recv().map_err(|_| lost())?;
-        if let Ok(result) = first.try_recv() {
-            a = Some(result?);
+        match done.recv().map_err(|_| lost())? {
+            Done::First(result) => both.0 = Some(result?),
+            Done::Second(result) => both.1 = Some(result?),
         }
-        if let Ok(result) = second.try_recv() {
-            b = Some(result?);
-        }
-        match (a.take(), b.take()) {
-            (Some(a), Some(b)) => return Ok((a, b)),
-            (one, other) => (a, b) = (one, other),
-        }
+        both = match both {
+            (Some(first), Some(second)) => return Ok((first, second)),
+            one => one,
+        };
     }
 }
 
 fn begin<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-    done: Sender<()>,
-) -> Result<Receiver<Result<T, Error>>, Error> {
-    let (result, received) = mpsc::sync_channel(1);
-    thread::Builder::new()
-        .spawn(move || {
-            // Nobody waits any more once the other has failed.
-            let _ = result.send(work());
-            let _ = done.send(());
-        })
-        .map_err(|_| lost())?;
-    Ok(received)
+    sender: Sender<T>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<(), Error> {
+    // Nobody waits any more once the other has failed.
+    let work = move || drop(sender.send(work()));
+    let begun = thread::Builder::new().spawn(work);
+    begun.map(drop).map_err(|_| lost())
 }
 
 fn lost() -> Error {

@@ -315,39 +315,37 @@ impl Http {
                 format!("the deadline of {seconds} s passed while {doing}, for {purpose}");
             return (Error::new(Code::Timeout, message), Next::GiveUp);
         }
+        let bad = |with: String| {
+            let message = format!("{host} answered {purpose} with {with}");
+            (Error::new(Code::BadResponse, message), Next::GiveUp)
+        };
+        let no_http = || bad("a reply that cannot be read as HTTP".to_owned());
         match wire::undisguised(error) {
             ureq::Error::Other(error) => match error.downcast::<Failure>() {
-                Ok(failure) if failure.may_repeat() => {
-                    (failure.into_error(&host, &way), Next::Repeat)
+                Ok(failure) => {
+                    let next = match failure.may_repeat() {
+                        true => Next::Repeat,
+                        false => Next::GiveUp,
+                    };
+                    (failure.into_error(&host, &way), next)
                 }
-                Ok(failure) => (failure.into_error(&host, &way), Next::GiveUp),
-                Err(_) => (bad_reply(&host, purpose), Next::GiveUp),
+                Err(_) => no_http(),
             },
             ureq::Error::Io(error) => match wire::tls_error(&error) {
-                Some(tls) => (
-                    trust::explain(tls, &host, self.deadline.clock()),
-                    Next::GiveUp,
-                ),
-                None => (
-                    self.dropped(&way, purpose, &error),
-                    self.after_drop(request),
-                ),
+                Some(tls) => {
+                    let error = trust::explain(tls, &host, self.deadline.clock());
+                    (error, Next::GiveUp)
+                }
+                None => {
+                    let error = self.dropped(&way, purpose, &error);
+                    (error, self.after_drop(request))
+                }
             },
-            ureq::Error::LargeResponseHeader(..) => (
-                Error::new(
-                    Code::BadResponse,
-                    format!("{host} answered {purpose} with headers of over {HEAD_LIMIT} bytes"),
-                ),
-                Next::GiveUp,
-            ),
-            ureq::Error::BodyExceedsLimit(_) => (
-                Error::new(
-                    Code::BadResponse,
-                    format!("{host} answered {purpose} with over {BODY_LIMIT} bytes"),
-                ),
-                Next::GiveUp,
-            ),
-            _ => (bad_reply(&host, purpose), Next::GiveUp),
+            ureq::Error::LargeResponseHeader(..) => {
+                bad(format!("headers of over {HEAD_LIMIT} bytes"))
+            }
+            ureq::Error::BodyExceedsLimit(_) => bad(format!("over {BODY_LIMIT} bytes")),
+            _ => no_http(),
         }
     }
 
@@ -389,13 +387,6 @@ impl fmt::Display for Request<'_> {
         url.set_query(None);
         write!(f, "{}: {method} {url}", self.purpose)
     }
-}
-
-fn bad_reply(host: &str, purpose: &str) -> Error {
-    Error::new(
-        Code::BadResponse,
-        format!("{host} answered {purpose} with a reply that cannot be read as HTTP"),
-    )
 }
 
 /// A URL's host and port, for messages.

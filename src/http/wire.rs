@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::{fmt, thread};
 
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -128,14 +127,18 @@ pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 
 /// What a client is doing, for messages, and what may be concluded from how far it got.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
-    stage: AtomicU8,
-    kept: AtomicBool,
-    heard: AtomicBool,
+pub(super) struct Progress(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    stage: Stage,
+    kept: bool,
+    heard: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Default)]
 enum Stage {
+    #[default]
     LookUp,
     Connect,
     Tunnel,
@@ -145,35 +148,41 @@ enum Stage {
 }
 
 impl Progress {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A try begins: until a connection is made, it is on a kept one.
     pub(super) fn begin(&self) {
-        self.kept.store(true, Relaxed);
-        self.heard.store(false, Relaxed);
+        *self.state() = State {
+            kept: true,
+            ..State::default()
+        };
     }
 
     /// Whether the try went out on a connection kept from an earlier request.
     pub(super) fn was_kept(&self) -> bool {
-        self.kept.load(Relaxed)
+        self.state().kept
     }
 
     /// Whether any byte of the reply has come.
     pub(super) fn heard(&self) -> bool {
-        self.heard.load(Relaxed)
+        self.state().heard
     }
 
     pub(super) fn doing(&self, host: &str) -> String {
-        match self.stage.load(Relaxed) {
-            0 => format!("looking up {host}"),
-            1 => format!("connecting to {host}"),
-            2 => format!("waiting for the proxy to connect to {host}"),
-            3 => format!("waiting for {host} in the TLS handshake"),
-            4 => format!("sending to {host}"),
-            _ => format!("waiting for the reply of {host}"),
+        match self.state().stage {
+            Stage::LookUp => format!("looking up {host}"),
+            Stage::Connect => format!("connecting to {host}"),
+            Stage::Tunnel => format!("waiting for the proxy to connect to {host}"),
+            Stage::Handshake => format!("waiting for {host} in the TLS handshake"),
+            Stage::Send => format!("sending to {host}"),
+            Stage::Receive => format!("waiting for the reply of {host}"),
         }
     }
 
     fn enter(&self, stage: Stage) {
-        self.stage.store(stage as u8, Relaxed);
+        self.state().stage = stage;
     }
 }
 
@@ -344,7 +353,7 @@ impl Dialer {
 
     fn dial(&self, uri: &Uri, addresses: &[SocketAddr]) -> Result<Wire, Failure> {
         let target = Target::new(uri, &self.proxies)?;
-        self.progress.kept.store(false, Relaxed);
+        self.progress.state().kept = false;
         self.progress.enter(Stage::Connect);
         let proxy = target.proxy_name();
         let tcp = self.connect(addresses).map_err(|error| Failure::Connect {
@@ -544,6 +553,25 @@ enum Stream {
     Tls(Box<TlsStream>),
 }
 
+trait ReadWrite: Read + Write {}
+impl<T: Read + Write> ReadWrite for T {}
+
+impl Stream {
+    fn io(&mut self) -> &mut dyn ReadWrite {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(tls) => tls,
+        }
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(socket) => &socket.tcp,
+            Self::Tls(tls) => &tls.sock.tcp,
+        }
+    }
+}
+
 /// A connection as `ureq` uses it.
 pub(super) struct Wire {
     stream: Stream,
@@ -559,27 +587,18 @@ impl Transport for Wire {
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
         self.progress.enter(Stage::Send);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
-        match &mut self.stream {
-            Stream::Plain(socket) => socket.write_all(output)?,
-            Stream::Tls(tls) => {
-                tls.write_all(output)?;
-                tls.flush()?;
-            }
-        }
+        self.stream.io().write_all(output)?;
+        self.stream.io().flush()?;
         Ok(())
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         self.progress.enter(Stage::Receive);
-        let input = self.buffers.input_append_buf();
-        let amount = match &mut self.stream {
-            Stream::Plain(socket) => socket.read(input),
-            Stream::Tls(tls) => tls.read(input),
-        };
-        let amount = amount.map_err(|error| ureq::Error::Other(Box::new(Dropped(error))))?;
+        let read = self.stream.io().read(self.buffers.input_append_buf());
+        let amount = read.map_err(|error| ureq::Error::Other(Box::new(Dropped(error))))?;
         self.buffers.input_appended(amount);
         if amount > 0 {
-            self.progress.heard.store(true, Relaxed);
+            self.progress.state().heard = true;
         }
         Ok(amount > 0)
     }
@@ -587,11 +606,7 @@ impl Transport for Wire {
     /// Whether a kept connection can take another request: the other end has neither closed it
     /// nor sent anything that nobody asked for.
     fn is_open(&mut self) -> bool {
-        let socket = match &mut self.stream {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(tls) => &mut tls.sock,
-        };
-        if socket.tcp.set_nonblocking(true).is_err() {
+        if self.stream.tcp().set_nonblocking(true).is_err() {
             return false;
         }
         let is_idle = |result: io::Result<usize>| matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
@@ -608,11 +623,7 @@ impl Transport for Wire {
                 quiet && is_idle(read)
             }),
         };
-        let socket = match &self.stream {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(tls) => &tls.sock,
-        };
-        is_open && socket.tcp.set_nonblocking(false).is_ok()
+        is_open && self.stream.tcp().set_nonblocking(false).is_ok()
     }
 
     fn is_tls(&self) -> bool {
