@@ -677,23 +677,23 @@ fn documented(language: &str, words: &str, server: &Server) -> String {
 }
 
 /// A client whose plugin finds the program on the `PATH`, and the rest in the environment.
-fn configured(program: &str) -> Run {
+pub fn configured(program: &str) -> Run {
     client(program)
         .env("CONNECT_CA_CERTIFICATE", ca_file())
         .env("CONNECT_IDENTITY_TOKEN_FILE", token_file())
 }
 
-#[test]
-fn the_documented_kubeconfig_works() {
-    let Some((kubectl, versions)) = kubectl("the documented kubeconfig") else {
+/// Holds the users of a kubeconfig, in which one is called `connect`, against kubectl.
+pub fn kubectl_works_with(what: &str, users: impl Fn(&Server) -> String) {
+    let Some((kubectl, versions)) = kubectl(what) else {
         return;
     };
     let server = cluster(open_connect());
-    let users = documented("yaml", "exec:", &server);
+    let users = users(&server);
     // Debian 12's kubectl is older than v1; all else of the block is the same for it.
     let users = match versions.contains(&"v1") {
         true => users,
-        false => users.replace("k8s.io/v1\n", "k8s.io/v1beta1\n"),
+        false => users.replace("k8s.io/v1", "k8s.io/v1beta1"),
     };
     let config = format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: test\nclusters:\n- name: test\n  \
@@ -713,37 +713,32 @@ fn the_documented_kubeconfig_works() {
     );
 }
 
-#[test]
-fn the_documented_aws_profile_works() {
-    let Some(python) = python_client("python", "the documented AWS profile") else {
+/// Holds an AWS configuration file, in which a profile is called `connect`, against boto3.
+pub fn boto3_works_with(what: &str, config: impl Fn(&Server) -> String) {
+    let Some(python) = python_client("python", what) else {
         return;
     };
     let server = open_connect().start();
-    let config = file(
-        "aws-config",
-        documented("ini", "credential_process", &server),
-    );
     let script = "import boto3\n\
                   found = boto3.Session(profile_name='connect').get_credentials()\n\
                   print(found.get_frozen_credentials().secret_key)";
     let outcome = configured(&python)
         .args(["-c", script])
-        .env("AWS_CONFIG_FILE", config)
+        .env("AWS_CONFIG_FILE", file("aws-config", config(&server)))
         .run();
     assert_success(&outcome);
     assert_eq!(outcome.text(), format!("{KEY}\n"));
 }
 
-#[test]
-fn the_documented_git_helper_works() {
-    for git in gits("the documented git helper") {
+/// Holds a configuration file of git's against each git that is there.
+pub fn git_works_with(what: &str, config: impl Fn(&Server) -> String) {
+    for git in gits(what) {
         let server = open_connect().start();
-        let config = file("gitconfig", documented("ini", "helper", &server));
         let host = server.url().replace("https://", "");
         let outcome = configured(&git)
             .args(["credential", "fill"])
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", config)
+            .env("GIT_CONFIG_GLOBAL", file("gitconfig", config(&server)))
             .env("GIT_TERMINAL_PROMPT", "0")
             .stdin(format!("protocol=https\nhost={host}\n\n"))
             .run();
@@ -753,4 +748,25 @@ fn the_documented_git_helper_works() {
             "{outcome:?}"
         );
     }
+}
+
+#[test]
+fn the_documented_kubeconfig_works() {
+    kubectl_works_with("the documented kubeconfig", |server| {
+        documented("yaml", "exec:", server)
+    });
+}
+
+#[test]
+fn the_documented_aws_profile_works() {
+    boto3_works_with("the documented AWS profile", |server| {
+        documented("ini", "credential_process", server)
+    });
+}
+
+#[test]
+fn the_documented_git_helper_works() {
+    git_works_with("the documented git helper", |server| {
+        documented("ini", "helper", server)
+    });
 }

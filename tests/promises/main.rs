@@ -30,6 +30,7 @@ mod packages;
 mod pipes;
 mod providers;
 mod proxies;
+mod readme;
 mod recipes;
 mod refusals;
 mod request;

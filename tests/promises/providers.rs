@@ -19,7 +19,7 @@ use crate::world::*;
 const REQUEST_TOKEN: &str = "runner-request-token-4f8a1c";
 
 /// An empty folder: with it, what `SSL_CERT_FILE` names is the whole trust.
-fn empty_folder() -> &'static str {
+pub fn empty_folder() -> &'static str {
     static FOLDER: OnceLock<String> = OnceLock::new();
     FOLDER.get_or_init(|| folder("empty"))
 }

@@ -7,20 +7,16 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 use snapbox::assert_data_eq;
 
-use crate::documents::{PROTOCOL, README};
+use crate::documents::{PROTOCOL, rows};
 use crate::support::server::{Reply, Server, post};
 use crate::world::*;
 
 /// A recipe of `protocol.md`: its options, and the form behind the token.
 fn recipe(name: &str) -> (String, String) {
-    let start = format!("| {name} | ");
-    let line = PROTOCOL
-        .lines()
-        .find(|line| line.starts_with(&start))
-        .unwrap();
-    let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
-    let text = |cell: &str| cell.trim().trim_matches('`').to_owned();
-    (text(cells[1]), text(cells[2]))
+    let recipes = rows(PROTOCOL, "| server | options | form |");
+    let row = recipes.iter().find(|row| row[0] == name).unwrap();
+    let text = |cell: &str| cell.trim_matches('`').to_owned();
+    (text(&row[1]), text(&row[2]))
 }
 
 /// Runs a recipe at a server of the test's, holds the form against the recipe's, and returns it
@@ -55,12 +51,6 @@ fn run_recipe(name: &str, target: &str) -> (Vec<(String, String)>, String) {
     let shown: Vec<String> = form[2..].iter().map(|(a, b)| format!("{a}={b}")).collect();
     assert_eq!(shown.join(" "), expected, "{name}");
     (form, outcome.text())
-}
-
-#[test]
-fn the_recipe_of_the_readme_is_the_protocols() {
-    let (options, _) = recipe("Databricks");
-    assert!(README.contains(&format!("    connect-credential {options}\n")));
 }
 
 fn assert_form(form: &[(String, String)], expected: &[(&str, &str)]) {

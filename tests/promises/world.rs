@@ -349,10 +349,7 @@ pub fn transcript(server: &Server, args: &[&str], outcome: &Outcome) -> String {
         outcome.status.unwrap()
     );
     let text = text.replace(&server.url(), "https://connect.example.com");
-    // The token was made when the first test asked for it.
-    let text = (0..=5).fold(text, |text, left| {
-        text.replace(&format!("expires in {left} min"), "expires in 4 min")
-    });
+    let text = with_time_left(&text);
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
@@ -366,6 +363,13 @@ pub fn transcript(server: &Server, args: &[&str], outcome: &Outcome) -> String {
         rest = &rest[length..];
     }
     shown
+}
+
+/// The token was made when the first test asked for it; what it has left is then four minutes.
+pub fn with_time_left(text: &str) -> String {
+    (0..=5).fold(text.to_owned(), |text, left| {
+        text.replace(&format!("expires in {left} min"), "expires in 4 min")
+    })
 }
 
 fn is_time(text: &str) -> bool {

@@ -78,22 +78,28 @@ impl Request {
                 head.line
             ));
         }
-        let length = head.body_length()?;
-        while pending.len() < length {
-            if read_more(source, pending) == 0 {
-                return Err(format!(
-                    "the client left inside the body of {:?}",
-                    head.line
-                ));
+        let mut take = |length: usize| {
+            while pending.len() < length {
+                if read_more(source, pending) == 0 {
+                    return Err(format!(
+                        "the client left inside the body of {:?}",
+                        head.line
+                    ));
+                }
             }
-        }
+            Ok(pending.drain(..length).collect::<Vec<u8>>())
+        };
+        let body = match head.is_chunked() {
+            true => chunks(&mut take)?,
+            false => take(head.body_length()?)?,
+        };
         Ok(Some(Request {
             connection,
             method,
             target,
             version,
             headers: head.headers,
-            body: pending.drain(..length).collect(),
+            body,
             at: Instant::now(),
         }))
     }
@@ -176,6 +182,13 @@ impl Head {
             .count()
     }
 
+    /// Whether the body comes in chunks, as rsconnect uploads a bundle. The program never does that.
+    fn is_chunked(&self) -> bool {
+        let user_agent = self.header("user-agent").unwrap_or_default();
+        let is_program = user_agent.starts_with("connect-credential/");
+        !is_program && self.header("transfer-encoding") == Some("chunked")
+    }
+
     fn body_length(&self) -> Result<usize, String> {
         if self.count("transfer-encoding") > 0 || self.count("content-length") > 1 {
             return Err(format!(
@@ -190,6 +203,28 @@ impl Head {
                 length.ok_or_else(|| format!("a body of {digits:?} bytes is not read"))
             }
             Some(other) => Err(format!("not a Content-Length: {other:?}")),
+        }
+    }
+}
+
+/// A body of chunks without trailers (RFC 9112 section 7.1), by taking one length after another.
+fn chunks(mut take: impl FnMut(usize) -> Result<Vec<u8>, String>) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = take(2)?;
+        while !line.ends_with(b"\r\n") {
+            line.extend(take(1)?);
+        }
+        let digits = String::from_utf8_lossy(&line[..line.len() - 2]).into_owned();
+        let length = usize::from_str_radix(&digits, 16).ok();
+        let length = length.filter(|length| *length <= BODY_LIMIT);
+        let length = length.ok_or_else(|| format!("not the size of a chunk: {digits:?}"))?;
+        body.extend(take(length)?);
+        if take(2)? != b"\r\n" {
+            return Err(format!("a chunk of more than {length} bytes"));
+        }
+        if length == 0 {
+            return Ok(body);
         }
     }
 }
