@@ -87,9 +87,11 @@ fn the_installed_program_has_its_licence_and_the_notices_with_it() {
 // The notices. `SNAPSHOTS=overwrite cargo test notices` writes them anew.
 
 /// The systems that the program is built for.
-const TARGETS: [&str; 5] = [
+const TARGETS: [&str; 7] = [
     "x86_64-unknown-linux-gnu",
     "aarch64-unknown-linux-gnu",
+    "x86_64-unknown-linux-musl",
+    "aarch64-unknown-linux-musl",
     "x86_64-apple-darwin",
     "aarch64-apple-darwin",
     "x86_64-pc-windows-msvc",
