@@ -342,12 +342,12 @@ fn provider_reply(bytes: &[u8]) {
             expiry,
             proxied: true,
         };
-        let minted = identity::minted(provider, &fetch, &reply, &redactor());
-        if let Some(minted) = is_clean(minted) {
-            let token = minted.subject_token.0;
+        let obtained = identity::obtained(provider, &fetch, &reply, &redactor());
+        if let Some(obtained) = is_clean(obtained) {
+            let token = obtained.subject_token.0;
             assert!(token.expose().bytes().all(|byte| byte.is_ascii_graphic()));
             assert!(!token.expose().is_empty());
-            if let Some(expires_at) = minted.expires_at {
+            if let Some(expires_at) = obtained.expires_at {
                 assert_eq!(expires_at.to_string().len(), 20);
             }
         }

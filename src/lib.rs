@@ -63,9 +63,9 @@ use error::{Code, Error};
 use expiry::Expiry;
 use format::{Credential, Format, Verb, github, kubernetes};
 use http::{Http, Method, Request};
-use identity::{Claims, Minted};
+use identity::{Claims, Obtained};
 use output::{Log, Stderr, append, print};
-use place::{Place, PlaceOf};
+use place::Place;
 use run::Run;
 use settings::{Layer, Settings};
 use subject::Subject;
@@ -168,7 +168,7 @@ impl Run {
             return Ok(End::Exit(0));
         }
         asked.layers.push(Layer::of_environment(&self.env)?);
-        let settings = Settings::resolve(&asked.layers, &self.env)?;
+        let settings = Arc::new(Settings::resolve(&asked.layers, &self.env)?);
         if !asked.question.is_about(&settings.server)? {
             return Ok(End::Exit(0));
         }
@@ -196,12 +196,12 @@ impl Run {
     }
 
     /// The credential: subject token beside metadata, exchange, check.
-    fn credential(&mut self, settings: &Settings) -> Result<Credential, Error> {
+    fn credential(&mut self, settings: &Arc<Settings>) -> Result<Credential, Error> {
         let deadline = self.deadline(settings.timeout);
         let http = Arc::new(self.http(settings, deadline)?);
-        let (minted, place) = self.token_and_place(settings, &http, deadline)?;
+        let (obtained, place) = self.token_and_place(settings, &http, deadline)?;
 
-        let form = settings.terms.form(&minted.subject_token);
+        let form = settings.terms.form(&obtained.subject_token);
         let reply = http.send(&Request {
             purpose: "the exchange",
             url: place.token_endpoint.url(),
@@ -209,7 +209,7 @@ impl Run {
             method: Method::Form(&form),
         })?;
         let issued = exchange::issued_key(&reply, &self.redactor).map_err(|error| {
-            let claims = Claims::of(&minted.subject_token);
+            let claims = Claims::of(&obtained.subject_token);
             let now = (self.clock.utc)();
             refusal::explain(error, claims.as_ref(), &reply, now, &self.redactor)
                 .hints(place.elsewhere_hint(&self.redactor))
@@ -230,7 +230,7 @@ impl Run {
             api_key: issued.api_key,
             expires_at: match issued.expires_in {
                 Some(life) => Some(Expiry::after(reply.sent, life)),
-                None => minted.expires_at,
+                None => obtained.expires_at,
             },
             scheme: settings.scheme.clone(),
             checked,
@@ -240,14 +240,14 @@ impl Run {
     /// The subject token, and where it goes: side by side where both need the network.
     fn token_and_place(
         &mut self,
-        settings: &Settings,
+        settings: &Arc<Settings>,
         http: &Arc<Http>,
         deadline: Deadline,
-    ) -> Result<(Minted, Place), Error> {
+    ) -> Result<(Obtained, Place), Error> {
         let subject = self.subject(settings, deadline)?;
-        let (place, http) = (PlaceOf::new(settings), http.clone());
+        let (settings, http) = (settings.clone(), http.clone());
         let (log, redactor) = (self.log.clone(), self.redactor.clone());
-        let find = move || place.find(&http, &log, &redactor);
+        let find = move || Place::find(&settings, &http, &log, &redactor);
         match subject {
             Subject::Token(token) => Ok((token.into(), find()?)),
             Subject::Request(mint) => side_by_side(mint, find),

@@ -2,7 +2,7 @@
 
 use crate::clock::Deadline;
 use crate::error::Error;
-use crate::identity::{self, Fetch, Minted, Plan, Provider, Source};
+use crate::identity::{self, Fetch, Obtained, Plan, Provider, Source};
 use crate::proxy::Proxies;
 use crate::run::Run;
 use crate::secret::SubjectToken;
@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub(crate) enum Subject {
     Token(SubjectToken),
     /// A request to a provider, which can be made on a thread of its own.
-    Request(Box<dyn FnOnce() -> Result<Minted, Error> + Send>),
+    Request(Box<dyn FnOnce() -> Result<Obtained, Error> + Send>),
 }
 
 impl Run {
@@ -81,12 +81,12 @@ impl Run {
         let redactor = self.redactor.clone();
         let audience = audience_to_hold(provider, settings).map(str::to_owned);
         Subject::Request(Box::new(move || {
-            let minted = identity::fetch(provider, &fetch, &http, &redactor)?;
-            redactor.learn(&minted.subject_token.0);
+            let obtained = identity::fetch(provider, &fetch, &http, &redactor)?;
+            redactor.learn(&obtained.subject_token.0);
             if let Some(audience) = audience {
-                identity::check_audience(provider, &minted.subject_token, &audience)?;
+                identity::check_audience(provider, &obtained.subject_token, &audience)?;
             }
-            Ok(minted)
+            Ok(obtained)
         }))
     }
 }

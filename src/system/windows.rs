@@ -132,6 +132,12 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_has_its_name_in_any_case() {
+        assert!(is_same_variable(OsStr::new("Path"), OsStr::new("PATH")));
+        assert!(!is_same_variable(OsStr::new("PATHS"), OsStr::new("PATH")));
+    }
+
+    #[test]
     fn no_program_is_looked_for_in_the_current_folder() {
         assert_eq!(folders(None).count(), 0);
         assert_eq!(folders(Some(OsStr::new(""))).count(), 0);
