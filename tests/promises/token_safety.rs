@@ -178,7 +178,7 @@ fn a_server_that_is_not_allowed_is_asked_nothing() {
 
 #[test]
 fn a_redirect_does_not_lead_past_the_allowed_servers() {
-    let secure = Server::tls().route(discovery()).start();
+    let secure = Server::tls().start();
     let location = format!("{}{METADATA}", secure.url());
     let plain = Server::plain()
         .route(get(METADATA).reply(Reply::status(301).header("Location", &location)))
@@ -192,10 +192,5 @@ fn a_redirect_does_not_lead_past_the_allowed_servers() {
         .stdin(request)
         .env("CONNECT_ALLOWED_SERVERS", &plain.url())
         .fails(2, "server_not_allowed");
-    assert!(
-        secure
-            .requests()
-            .iter()
-            .all(|request| request.method == "GET")
-    );
+    assert_eq!(secure.connections(), 0);
 }
