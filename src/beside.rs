@@ -2,6 +2,7 @@
 
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::Duration;
 
 use crate::error::{Code, Error};
 
@@ -11,8 +12,12 @@ enum Done<A, B> {
     Second(Result<B, Error>),
 }
 
+/// How long the second one's failure waits for one of the first's. Where nothing can be reached
+/// both fail together, and the same call is to end in the same way each time.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// Does both at once. The first failure is told without waiting for the other, which is left
-/// behind.
+/// behind; where both fail within a moment, it is the first one's.
 ///
 /// # Errors
 /// Either's.
@@ -27,7 +32,14 @@ pub(crate) fn side_by_side<A: Send + 'static, B: Send + 'static>(
     loop {
         match done.recv().map_err(|_| lost())? {
             Done::First(result) => both.0 = Some(result?),
-            Done::Second(result) => both.1 = Some(result?),
+            Done::Second(Ok(result)) => both.1 = Some(result),
+            Done::Second(Err(error)) if both.0.is_some() => return Err(error),
+            Done::Second(Err(error)) => {
+                return Err(match done.recv_timeout(MOMENT) {
+                    Ok(Done::First(Err(first))) => first,
+                    _ => error,
+                });
+            }
         }
         both = match both {
             (Some(first), Some(second)) => return Ok((first, second)),
@@ -55,8 +67,6 @@ fn lost() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn failing(code: Code) -> Result<(), Error> {
@@ -80,5 +90,13 @@ mod tests {
         assert_eq!(error.code, Code::Tls);
         let error = side_by_side(|| failing(Code::Refused), forever).unwrap_err();
         assert_eq!(error.code, Code::Refused);
+    }
+
+    #[test]
+    fn where_both_fail_together_it_is_the_first_ones_failure() {
+        for _ in 0..100 {
+            let error = side_by_side(|| failing(Code::Refused), || failing(Code::Tls)).unwrap_err();
+            assert_eq!(error.code, Code::Refused);
+        }
     }
 }

@@ -72,7 +72,6 @@ pub(crate) struct IssuedKey {
 /// # Errors
 /// The table's exit status 4 for a refusal, `unavailable`, `unsupported_server`, or
 /// `bad_response` for a reply that is neither key nor refusal. The server's words are in a hint.
-/// The redactor knows the key afterwards.
 pub(crate) fn issued_key(reply: &Reply, redactor: &Redactor) -> Result<IssuedKey, Error> {
     let answer = match serde_json::from_slice(&reply.body) {
         Ok(Value::Object(answer)) => answer,
@@ -83,9 +82,10 @@ pub(crate) fn issued_key(reply: &Reply, redactor: &Redactor) -> Result<IssuedKey
     };
     let access_token = answer.get("access_token").and_then(Value::as_str);
     // A key that cannot be used is still no word to show.
-    if let Some(access_token) = access_token {
-        redactor.learn(&Secret::new(access_token));
-    }
+    let redactor = &access_token.map_or_else(
+        || redactor.clone(),
+        |access_token| redactor.with(&Secret::new(access_token)),
+    );
     if reply.status != 200 {
         return Err(refusal(reply, &answer, redactor));
     }
@@ -379,8 +379,7 @@ mod tests {
             said in "[ -~]{0,20}", cut in 0usize..40, length in 12usize..40,
         ) {
             let token = "hhhhhhhhhh0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-            let redactor = Redactor::default();
-            redactor.learn(&Secret::new(token));
+            let redactor = Redactor::default().with(&Secret::new(token));
             let echo = format!("{said}{}", token.get(cut..(cut + length).min(token.len())).unwrap());
             let body = json!({"error": "invalid_grant", "error_description": echo}).to_string();
             let reply = Reply::new(400, body.into_bytes());

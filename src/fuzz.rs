@@ -58,9 +58,7 @@ fn server() -> ServerUrl {
 }
 
 fn redactor() -> Redactor {
-    let redactor = Redactor::default();
-    redactor.learn(&Secret::new(SECRET));
-    redactor
+    Redactor::default().with(&Secret::new(SECRET))
 }
 
 /// What was read; an error is one line each, bounded, and without the secret.

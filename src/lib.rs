@@ -1,8 +1,8 @@
 //! `connect-credential`: exchanges an OIDC identity token for a short-lived Posit Connect API key.
 //!
 //! The library is the program without its process: [`run`] takes arguments, environment, stdio
-//! and clocks as values and returns the exit status. `protocol.md` is the specification for
-//! callers; the table of exit statuses is there.
+//! and clocks as values and returns how the process ends, which may be by [`become_command`].
+//! `protocol.md` is the specification for callers; the table of exit statuses is there.
 
 #![cfg_attr(
     any(test, fuzzing),
@@ -214,6 +214,7 @@ impl Run {
             refusal::explain(error, claims.as_ref(), &reply, now, &self.redactor)
                 .hints(place.elsewhere_hint(&self.redactor))
         })?;
+        self.redactor.learn(issued.api_key.secret());
         let kind = issued.issued_token_type;
         let kind = kind.as_deref().unwrap_or("of no stated type");
         self.log.tell(format_args!("a key was issued ({kind})"));

@@ -50,7 +50,8 @@ pub(crate) struct Proxy {
 
 impl Proxies {
     /// Reads the variables through `get`, which yields non-empty values only. Lower case comes
-    /// first; `HTTP_PROXY` is not read, since a CGI server sets it from a request's header.
+    /// first; `HTTP_PROXY` is not read, since a CGI server sets it from a request's header, except
+    /// on Windows, where it is `http_proxy`, for curl too.
     pub(crate) fn new(get: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: &[&'static str]| {
             names.iter().find_map(|&name| {
@@ -80,10 +81,12 @@ impl Proxies {
         }
     }
 
-    /// The passwords of the proxies, so that they can be kept out of sight.
-    pub(crate) fn passwords(&self) -> impl Iterator<Item = Secret> {
-        let variables = [&self.https, &self.http].into_iter().flatten();
-        variables.filter_map(|variable| variable.proxy().ok()?.password)
+    /// The password of the proxy on the way to a URL, so that it can be kept out of sight.
+    pub(crate) fn password_for(&self, to: &Url) -> Option<Secret> {
+        match self.route(to) {
+            Ok(Route::Via(proxy)) => proxy.password,
+            _ => None,
+        }
     }
 
     fn is_excepted(&self, to: &Url) -> bool {

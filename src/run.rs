@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process;
 use std::time::{Duration, Instant};
 
+use url::Url;
+
 use crate::clock::{Clock, Deadline};
 use crate::command::Command;
 use crate::environment::Environment;
@@ -14,6 +16,7 @@ use crate::http::{Http, Trust};
 use crate::input::Patient;
 use crate::output::Log;
 use crate::proxy::Proxies;
+use crate::server::Endpoint;
 use crate::settings::Settings;
 use crate::words::Redactor;
 
@@ -26,7 +29,7 @@ pub(crate) struct Run {
     pub(crate) started: Instant,
     pub(crate) seed: u64,
     pub(crate) log: Log,
-    /// Knows each secret from the moment at which the run does.
+    /// Knows each secret before anything is sent that others could repeat.
     pub(crate) redactor: Redactor,
 }
 
@@ -49,16 +52,28 @@ impl Run {
             (Some(file), false) => Trust::from_file(file, deadline)?,
             (None, false) => Trust::system(&self.env),
         };
-        // What a proxy says may hold its own password.
-        for password in settings.proxies.passwords() {
-            self.redactor.learn(&password);
+        let server = settings.server.url();
+        // A redirect may lead there.
+        let mut secure = server.clone();
+        let _ = secure.set_scheme("https");
+        let endpoint = settings.token_endpoint.as_ref().map(Endpoint::url);
+        for url in [server, &secure].into_iter().chain(endpoint) {
+            self.learn_password(&settings.proxies, url);
         }
         Ok(self.client(settings.proxies.clone(), trust, deadline))
     }
 
     /// A client for an identity provider: always with the system's trust.
-    pub(crate) fn provider_http(&self, proxies: Proxies, deadline: Deadline) -> Http {
+    pub(crate) fn provider_http(&self, to: &Url, proxies: Proxies, deadline: Deadline) -> Http {
+        self.learn_password(&proxies, to);
         self.client(proxies, Trust::system(&self.env), deadline)
+    }
+
+    /// What a proxy on the way says may hold its own password.
+    fn learn_password(&self, proxies: &Proxies, to: &Url) {
+        if let Some(password) = proxies.password_for(to) {
+            self.redactor.learn(&password);
+        }
     }
 
     fn client(&self, proxies: Proxies, trust: Trust, deadline: Deadline) -> Http {

@@ -33,9 +33,13 @@ pub(crate) fn is_same_variable(one: &OsStr, other: &OsStr) -> bool {
     one == other
 }
 
-/// The folders that programs are looked for in.
+/// The folders that programs are looked for in; an empty name is the current one's.
 pub(crate) fn folders(path: Option<&OsStr>) -> impl Iterator<Item = PathBuf> {
-    std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)))
+    let folders = std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)));
+    folders.map(|folder| match folder.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => folder,
+    })
 }
 
 /// The program at a path.
@@ -64,4 +68,19 @@ pub(crate) fn command(path: &Path, name: &OsStr) -> Command {
 /// fails.
 pub fn become_command(mut command: Command) -> io::Error {
     command.exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_folder_is_the_current_one_and_is_not_searched_for_again() {
+        let named: Vec<_> = folders(Some(OsStr::new("/bin::/sbin"))).collect();
+        assert_eq!(
+            named,
+            [Path::new("/bin"), Path::new("."), Path::new("/sbin")]
+        );
+        assert_eq!(named[1].join("tool"), Path::new("./tool"));
+    }
 }

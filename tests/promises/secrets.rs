@@ -288,3 +288,27 @@ fn a_proxys_password_is_not_shown_that_comes_back_through_its_tunnel() {
         }
     }
 }
+
+/// A password that nothing on the way knows is a word as good as any other.
+#[test]
+fn the_password_of_a_proxy_that_is_not_on_the_way_cuts_nothing_out() {
+    for variables in [
+        [
+            ("https_proxy", "http://u:ada1@127.0.0.1:9"),
+            ("no_proxy", "*"),
+        ],
+        [
+            ("http_proxy", "http://u:ada1@127.0.0.1:9"),
+            ("no_proxy", ""),
+        ],
+    ] {
+        let user = Reply::json(200, json!({"username": "ada1"}));
+        let server = connect().step(get(USER).reply(user)).start();
+        let call = variables
+            .iter()
+            .fold(call_at(&server, &["--check"]), |call, (name, value)| {
+                call.env(name, value)
+            });
+        assert_eq!(call.succeeds().json()["user"], "ada1");
+    }
+}
