@@ -2,7 +2,8 @@
 //!
 //! The library is the program without its process: [`run`] takes arguments, environment, stdio
 //! and clocks as values and returns how the process ends, which may be by [`become_command`].
-//! `protocol.md` is the specification for callers; the table of exit statuses is there.
+//! `protocol.md`, here [`protocol`], is the specification for callers; the table of exit statuses is
+//! there.
 
 #![cfg_attr(
     any(test, fuzzing),
@@ -70,6 +71,10 @@ use run::Run;
 use settings::{Layer, Settings};
 use subject::Subject;
 use words::Redactor;
+
+#[cfg(all(doc, not(doctest)))]
+#[doc = include_str!("../protocol.md")]
+pub mod protocol {}
 
 /// A call of the program: all that a process has, as values.
 pub struct Invocation {

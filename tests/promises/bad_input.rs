@@ -84,6 +84,7 @@ fn a_fifo_that_is_written_to_is_a_token_file() {
     assert_eq!(outcome.status, Some(0), "{outcome:#?}");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_under_stdout_is_told_on_stderr() {
     let server = open_connect().start();

@@ -97,9 +97,10 @@ fn kubectl(what: &str) -> Option<(String, Vec<&'static str>)> {
     let found = std::env::split_paths(&path).map(|folder| folder.join("kubectl"));
     let found = found
         .filter(|path| path.is_file())
-        .find_map(|path| path.canonicalize().ok())?;
-    let beside = std::fs::read_dir(found.parent()?)
-        .ok()?
+        .find_map(|path| path.canonicalize().ok())
+        .unwrap();
+    let beside = std::fs::read_dir(found.parent().unwrap())
+        .unwrap()
         .filter_map(|entry| {
             let path = entry.ok()?.path();
             let minor = path
@@ -119,12 +120,10 @@ fn kubectl(what: &str) -> Option<(String, Vec<&'static str>)> {
         .args(["version", "--client", "-o", "json"])
         .run()
         .json();
-    let minor = version["clientVersion"]["minor"]
-        .as_str()?
-        .trim_end_matches('+')
-        .parse::<u32>();
+    let minor = version["clientVersion"]["minor"].as_str().unwrap();
+    let minor: u32 = minor.trim_end_matches('+').parse().unwrap();
     // v1 came with 1.22.
-    let versions = if minor.is_ok_and(|minor| minor >= 22) {
+    let versions = if minor >= 22 {
         vec!["v1", "v1beta1"]
     } else {
         vec!["v1beta1"]

@@ -102,8 +102,36 @@ Third-party notices of connect-credential
 
 The program contains code of these packages, or code that they wrote when it was built; which of
 them, depends on the system. It also contains the Rust standard library, Copyright (c) The Rust
-Project Contributors, MIT OR Apache-2.0. The texts of the licences follow.
+Project Contributors, MIT OR Apache-2.0; where it is built for musl also that C library, MIT, and
+LLVM's libunwind, Apache-2.0 WITH LLVM-exception. The texts of the licences follow.
 
+";
+
+/// musl comes with the compiler, so no package of cargo's has this text.
+const MUSL: &str = "
+--------------------------------------------------------------------------------
+musl: COPYRIGHT
+
+Copyright (c) 2005-2020 Rich Felker, et al.
+
+Permission is hereby granted, free of charge, to any person obtaining
+a copy of this software and associated documentation files (the
+\"Software\"), to deal in the Software without restriction, including
+without limitation the rights to use, copy, modify, merge, publish,
+distribute, sublicense, and/or sell copies of the Software, and to
+permit persons to whom the Software is furnished to do so, subject to
+the following conditions:
+
+The above copyright notice and this permission notice shall be
+included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED \"AS IS\", WITHOUT WARRANTY OF ANY KIND,
+EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT.
+IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY
+CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT,
+TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE
+SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 ";
 
 #[test]
@@ -156,6 +184,7 @@ fn notices() -> Option<String> {
         let whole = whole.trim_matches('\n');
         write!(notices, "\n{rule}\n{places}\n\n{whole}\n").unwrap();
     }
+    notices += MUSL;
     Some(notices)
 }
 

@@ -123,6 +123,7 @@ fn a_reader_of_stderr_that_goes_away_changes_nothing() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_under_stderr_changes_nothing() {
     let server = refusing("invalid_grant", "no").start();
@@ -170,6 +171,7 @@ fn a_request_that_nobody_finishes_leaves_nothing_behind() {
     assert!(outcome.elapsed < Duration::from_secs(3), "{outcome:#?}");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_no_half_of_a_failures_document() {
     let server = refusing("invalid_grant", "no").start();
@@ -203,14 +205,33 @@ fn a_command_has_the_usual_signals() {
     assert_eq!(u64::from_str_radix(blocked.trim(), 16), Ok(0));
 }
 
+/// What strace tells of an exchange, of these system calls.
+fn traced(calls: &str, args: &str) -> String {
+    let server = open_connect()
+        .route(get(USER).reply(Reply::json(200, json!({}))))
+        .start();
+    let trace = file("trace", "");
+    let script = format!(
+        "strace -f -qq -e trace={calls} -e write=none -o {trace} \"$0\" {args} \
+         -s {} --cacert {} --identity-token-file {}",
+        server.url(),
+        ca_file(),
+        token_file()
+    );
+    let outcome = Run::new("/bin/sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_connect-credential")])
+        .env("PATH", std::env::var("PATH").unwrap())
+        .env("GITHUB_ENV", file("github-env", ""))
+        .run();
+    assert_eq!(outcome.status, Some(0), "{outcome:#?}");
+    std::fs::read_to_string(trace).unwrap()
+}
+
 #[test]
 fn an_answer_is_one_write() {
     if !is_installed("strace", "the writes of an answer") {
         return;
     }
-    let server = open_connect()
-        .route(get(USER).reply(Reply::json(200, json!({}))))
-        .start();
     for format in [
         "json",
         "kubernetes",
@@ -221,23 +242,34 @@ fn an_answer_is_one_write() {
         "header",
         "env",
     ] {
-        let trace = file("trace", "");
-        let script = format!(
-            "strace -f -qq -e trace=write,writev -e write=none -o {trace} \"$0\" -f {format} \
-             -s {} --cacert {} --identity-token-file {}",
-            server.url(),
-            ca_file(),
-            token_file()
-        );
-        let outcome = Run::new("/bin/sh")
-            .args(["-c", &script, env!("CARGO_BIN_EXE_connect-credential")])
-            .env("PATH", std::env::var("PATH").unwrap())
-            .run();
-        assert_eq!(outcome.status, Some(0), "{outcome:#?}");
-        let trace = std::fs::read_to_string(trace).unwrap();
+        let trace = traced("write,writev", &format!("-f {format}"));
         let writes = trace
             .lines()
             .filter(|line| line.contains(" write(1, ") || line.contains(" writev(1, "));
         assert_eq!(writes.count(), 1, "{format}: {trace}");
     }
+}
+
+#[test]
+fn nothing_is_written_to_disk() {
+    if !is_installed("strace", "what is opened for writing") {
+        return;
+    }
+    let changes = [
+        "O_WRONLY", "O_RDWR", "O_CREAT", "mkdir", "rename", "link(", "linkat(", "trunc", "mknod",
+    ];
+    let changed = |args: &str| {
+        let trace = traced("%file", args);
+        assert!(trace.contains("O_RDONLY"), "{trace}");
+        let lines = trace.lines().map(str::to_owned);
+        let is_change = |line: &String| changes.iter().any(|change| line.contains(change));
+        // What is looked up is not changed.
+        let lines = lines.filter(|line| is_change(line) && !line.contains("readlink"));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(changed("-v --check"), [""; 0]);
+    // The one exception, by which this test is seen to see.
+    let variables = changed("-f github");
+    assert_eq!(variables.len(), 1, "{variables:#?}");
+    assert!(variables[0].contains("github-env"), "{variables:#?}");
 }

@@ -8,7 +8,7 @@ use crate::clients::*;
 use crate::documents::{EXAMPLE, README, in_a_shell, rows};
 use crate::providers::empty_folder;
 use crate::support::process::Run;
-use crate::support::server::{Reply, Server, get, post, request};
+use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
 
 /// What does a command of the README, given as it stands there.
@@ -26,7 +26,7 @@ const DOINGS: [(&str, Doing); 17] = [
         pip_beside_rsconnect,
     ),
     (
-        "connect-credential -s https://connect.example.com -- rsconnect deploy manifest manifest.json",
+        "connect-credential -s https://connect.example.com -- rsconnect deploy manifest --app-id GUID manifest.json",
         deploy,
     ),
     (
@@ -194,7 +194,7 @@ fn pipx(command: &str) {
     }
 }
 
-/// It is there already, so that this finds that both can stand in one environment.
+/// Both are there already: what is held is that one environment has room for the two.
 fn pip_beside_rsconnect(command: &str) {
     if let Some(run) = installing("pip", command) {
         assert_success(&run.run());
@@ -212,22 +212,24 @@ fn is_in_ci(command: &str) {
 
 // In a job
 
+const GUID: &str = "5f9f9b3a-3e0a-4c1e-9c53-6d1f2b1f0e11";
+
 /// As a job of GitHub's runs it, with the token of GitHub's own provider: the program has nothing
-/// but the variables that a runner sets, and rsconnect nothing but what the program gives it.
+/// but the variables that a runner sets, and rsconnect nothing but what the program gives it. Both
+/// trust the test's CA as the system's. Content that is there is published, and none is made.
 fn deploy(command: &str) {
     let ok = |body: Value| Reply::json(200, body);
-    let content = json!({"guid": "c1", "id": "1", "name": "page", "title": "page", "app_mode": "static",
-        "content_url": "{origin}/content/c1/", "dashboard_url": "{origin}/connect/#/apps/c1"});
+    let content = json!({"guid": GUID, "id": "1", "name": "page", "title": "page", "app_mode": "static",
+        "content_url": format!("{{origin}}/content/{GUID}/"), "dashboard_url": format!("{{origin}}/connect/#/apps/{GUID}")});
     let task = json!({"id": "t1", "output": [], "result": null, "finished": true, "code": 0,
         "error": "", "last": 1});
     let path = "/__api__/v1/content";
-    let at = |below: &str| format!("{path}/c1{below}");
+    let at = |below: &str| format!("{path}/{GUID}{below}");
     let server = open_connect()
-        .route(post(path).reply(ok(content.clone())))
-        .route(request("PATCH", &at("")).reply(ok(content)))
+        .route(get(&at("")).reply(ok(content)))
         .route(post(&at("/bundles")).reply(ok(json!({"id": "2"}))))
         .route(post(&at("/deploy")).reply(ok(json!({"task_id": "t1"}))))
-        .route(get("/content/c1/_bundle2/").reply(Reply::text(200, "fine")))
+        .route(get(&format!("/content/{GUID}/_bundle2/")).reply(Reply::text(200, "fine")))
         .route_with("GET", "/__api__/v1/tasks/", move |_| ok(task.clone()));
     let server = connect_for_rsconnect(server);
     let github = Server::tls()
@@ -240,11 +242,13 @@ fn deploy(command: &str) {
         "files": {"index.html": {"checksum": "d41d8cd98f00b204e9800998ecf8427e"}}});
     std::fs::write(format!("{checkout}/index.html"), "").unwrap();
     std::fs::write(format!("{checkout}/manifest.json"), manifest.to_string()).unwrap();
-    let Some(run) = beside_rsconnect(&server, &command.replace(EXAMPLE, &server.url())) else {
+    let Some(run) = beside_rsconnect(&server, &job_of(command, &server)) else {
         return;
     };
     let outcome = run
         .env("HOME", &checkout)
+        .env("CONNECT_SERVER", "")
+        .env("CONNECT_CA_CERTIFICATE", "")
         .env("CONNECT_IDENTITY_TOKEN_FILE", "")
         .env("CONNECT_ALLOWED_SERVERS", server.url())
         .env(
@@ -271,7 +275,8 @@ fn beside_rsconnect(server: &Server, command: &str) -> Option<Run> {
     let rsconnect = folder(&python_client("rsconnect", command)?);
     let built = folder(env!("CARGO_BIN_EXE_connect-credential"));
     let run = in_a_shell(server, command);
-    Some(run.env("PATH", format!("{built}:{rsconnect}:/usr/bin:/bin")))
+    let run = run.env("PATH", format!("{built}:{rsconnect}:/usr/bin:/bin"));
+    Some(run.limit(std::time::Duration::from_secs(60)))
 }
 
 /// The token that was exchanged.
@@ -283,6 +288,11 @@ fn exchanged(server: &Server) -> String {
     exchange.unwrap().field("subject_token").unwrap()
 }
 
+fn job_of(command: &str, server: &Server) -> String {
+    let command = command.replace(EXAMPLE, &server.url());
+    command.replace("GUID", GUID)
+}
+
 fn at(command: &str, server: &Server) -> String {
     command.replace("URL", &server.url())
 }
@@ -292,7 +302,8 @@ fn any_command(command: &str) {
     let Some(run) = beside_rsconnect(&server, &at(command, &server)) else {
         return;
     };
-    assert_success(&run.env("HOME", folder("home")).run());
+    let run = run.env("HOME", folder("home")).env("CONNECT_SERVER", "");
+    assert_success(&run.run());
     let requests = server.requests();
     let seen = authorized(&requests, &format!("Key {KEY}"));
     assert!(seen.contains(&"/__api__/v1/content"), "{seen:?}");

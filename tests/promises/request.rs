@@ -230,6 +230,7 @@ fn store_and_an_erase_of_no_key_read_their_request_and_do_nothing() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn on_a_terminal_a_verb_says_how_to_call_it() {
     if !is_installed("script", "get on a terminal") {

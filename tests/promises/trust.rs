@@ -455,6 +455,7 @@ fn a_certificate_made_by_openssl_req_x509_is_trusted_as_itself() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_certificate_that_is_signed_with_an_odd_algorithm_is_told() {
     let odd = ["ec", "-pkeyopt", "ec_paramgen_curve:secp521r1"];
