@@ -1,8 +1,13 @@
 // An independent authorization server with a token-exchange grant (RFC 8693) that verifies real
 // RS256 tokens. Prints one line of JSON: where it is, a good token, and three that are none.
+import { webcrypto } from 'node:crypto';
 import { createServer } from 'node:http';
 import { SignJWT, generateKeyPair, jwtVerify } from 'jose';
 import Provider, { errors } from 'oidc-provider';
+
+// What Debian 12's Node.js lacks and the packages use.
+globalThis.crypto ??= webcrypto;
+URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
 
 const GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange';
 const ISSUER = 'https://ci.example';

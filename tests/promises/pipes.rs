@@ -30,7 +30,7 @@ fn a_signal_ends_it_as_it_ends_any_program_and_nothing_is_printed() {
         for format in ["json", "env", "git", "key"] {
             let silent = Reply::json(200, issued()).silence_after(30);
             let server = answering(silent).start();
-            let running = call_at(&server, &["-f", format]).spawn();
+            let running = call_at(&server, &["-f", format]).spawn_with_usual_signals();
             while server.requests().len() < 2 {
                 thread::sleep(Duration::from_millis(5));
             }
@@ -50,7 +50,7 @@ fn a_signal_ends_it_as_it_ends_any_program_and_nothing_is_printed() {
 #[test]
 fn a_signal_ends_it_before_any_reply_too() {
     let server = Server::tls().step(accept().stall_handshake(100)).start();
-    let running = call_at(&server, &[]).spawn();
+    let running = call_at(&server, &[]).spawn_with_usual_signals();
     while server.bytes_received() == 0 {
         thread::sleep(Duration::from_millis(5));
     }
@@ -63,7 +63,7 @@ fn a_signal_ends_it_before_any_reply_too() {
 fn a_signal_ends_it_while_it_waits_to_ask_again() {
     let busy = Reply::status(503).header("Retry-After", "10");
     let server = Server::tls().step(get(METADATA).reply(busy)).start();
-    let running = call_at(&server, &[]).spawn();
+    let running = call_at(&server, &[]).spawn_with_usual_signals();
     while server.requests().is_empty() {
         thread::sleep(Duration::from_millis(5));
     }

@@ -306,14 +306,13 @@ impl Independent {
             .arg("server.mjs")
             .current_dir(folder)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut line)
             .unwrap();
-        let told: Value = serde_json::from_str(&line).unwrap();
+        let told: Value = serde_json::from_str(&line).expect("what it says on stderr is why");
         let text = |name: &str| told[name].as_str().unwrap().to_owned();
         Some(Self {
             process,

@@ -180,6 +180,11 @@ impl Call {
         self.run.spawn()
     }
 
+    /// As `spawn`, for a test of signals.
+    pub fn spawn_with_usual_signals(self) -> Running {
+        self.run.usual_signals().spawn()
+    }
+
     pub fn run(self) -> Outcome {
         let Self {
             run,

@@ -80,6 +80,27 @@ impl Run {
         self
     }
 
+    /// Gives it the usual signals, whatever they are here: a shell's background job ignores some, and
+    /// so does what `nohup` starts.
+    #[cfg(target_os = "linux")]
+    pub fn usual_signals(self) -> Run {
+        let mut command = Command::new("/usr/bin/env");
+        let variables = self.command.get_envs();
+        command
+            .arg("--default-signal")
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .env_clear()
+            .envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        Run { command, ..self }
+    }
+
+    /// Elsewhere they are taken as they are.
+    #[cfg(not(target_os = "linux"))]
+    pub fn usual_signals(self) -> Run {
+        self
+    }
+
     /// Runs it in this directory.
     pub fn dir(mut self, dir: impl Into<PathBuf>) -> Run {
         self.command.current_dir(dir.into());
