@@ -63,7 +63,6 @@ Exit status: 0 success, 1 output, 2 usage, 3 identity token, 4 refused,
 pub(crate) const VERSION: &str = concat!("connect-credential ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// What the caller asks for on the command line.
-#[derive(Debug)]
 pub(crate) struct Typed {
     pub(crate) options: Layer,
     pub(crate) format: Option<Format>,

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use crate::system;
 
 /// The environment as a value. An empty variable is as good as unset.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {

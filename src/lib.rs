@@ -48,6 +48,7 @@ mod system;
 mod words;
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Instant;
@@ -99,12 +100,24 @@ pub struct Invocation {
 }
 
 /// How a run ends.
-#[derive(Debug)]
 pub enum End {
     /// With this exit status.
     Exit(u8),
     /// By becoming another program: `-- COMMAND`, with the credential in its environment.
     Become(Box<std::process::Command>),
+}
+
+impl fmt::Debug for End {
+    /// A command's environment has the key, so only its program is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(status) => f.debug_tuple("Exit").field(status).finish(),
+            Self::Become(command) => f
+                .debug_tuple("Become")
+                .field(&command.get_program())
+                .finish(),
+        }
+    }
 }
 
 /// Runs the program.
@@ -258,5 +271,18 @@ impl Run {
             Subject::Token(token) => Ok((token.into(), find()?)),
             Subject::Request(mint) => side_by_side(mint, find),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_shows_a_command_without_its_environment() {
+        let mut command = std::process::Command::new("tool");
+        command.env("CONNECT_API_KEY", "secret");
+        let end = End::Become(Box::new(command));
+        assert_eq!(format!("{end:?}"), r#"Become("tool")"#);
     }
 }

@@ -120,7 +120,6 @@ impl LayerKind {
 }
 
 /// What one place says of the settings.
-#[derive(Debug)]
 pub(crate) struct Layer {
     kind: LayerKind,
     texts: Vec<(Field, OsString)>,

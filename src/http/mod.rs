@@ -76,7 +76,6 @@ impl Method<'_> {
 }
 
 /// A reply: plain values, so that whoever reads it stays pure.
-#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Zeroizing<Vec<u8>>,

@@ -89,7 +89,7 @@ fn show(server: &Server, files: &Files, args: &[&str]) {
     print!("{}{}", stdout.text(), stderr.text());
     match end {
         End::Exit(status) => println!("(exit status {status})\n"),
-        End::Become(command) => println!("(becomes {command:?})\n"),
+        end => println!("({end:?})\n"),
     }
 }
 
