@@ -81,14 +81,6 @@ impl Proxies {
         }
     }
 
-    /// The password of the proxy on the way to a URL, so that it can be kept out of sight.
-    pub(crate) fn password_for(&self, to: &Url) -> Option<Secret> {
-        match self.route(to) {
-            Ok(Route::Via(proxy)) => proxy.password,
-            _ => None,
-        }
-    }
-
     fn is_excepted(&self, to: &Url) -> bool {
         let (Some(no_proxy), Some(host)) = (&self.no_proxy, to.host()) else {
             return false;

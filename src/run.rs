@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::process;
 use std::time::{Duration, Instant};
 
-use url::Url;
-
 use crate::clock::{Clock, Deadline};
 use crate::command::Command;
 use crate::environment::Environment;
@@ -16,7 +14,6 @@ use crate::http::{Http, Trust};
 use crate::input::Patient;
 use crate::output::Log;
 use crate::proxy::Proxies;
-use crate::server::Endpoint;
 use crate::settings::Settings;
 use crate::words::Redactor;
 
@@ -52,32 +49,17 @@ impl Run {
             (Some(file), false) => Trust::from_file(file, deadline)?,
             (None, false) => Trust::system(&self.env),
         };
-        let server = settings.server.url();
-        // A redirect may lead there.
-        let mut secure = server.clone();
-        let _ = secure.set_scheme("https");
-        let endpoint = settings.token_endpoint.as_ref().map(Endpoint::url);
-        for url in [server, &secure].into_iter().chain(endpoint) {
-            self.learn_password(&settings.proxies, url);
-        }
         Ok(self.client(settings.proxies.clone(), trust, deadline))
     }
 
     /// A client for an identity provider: always with the system's trust.
-    pub(crate) fn provider_http(&self, to: &Url, proxies: Proxies, deadline: Deadline) -> Http {
-        self.learn_password(&proxies, to);
+    pub(crate) fn provider_http(&self, proxies: Proxies, deadline: Deadline) -> Http {
         self.client(proxies, Trust::system(&self.env), deadline)
     }
 
-    /// What a proxy on the way says may hold its own password.
-    fn learn_password(&self, proxies: &Proxies, to: &Url) {
-        if let Some(password) = proxies.password_for(to) {
-            self.redactor.learn(&password);
-        }
-    }
-
     fn client(&self, proxies: Proxies, trust: Trust, deadline: Deadline) -> Http {
-        Http::new(deadline, proxies, trust, self.seed, self.log.clone())
+        let (log, redactor) = (self.log.clone(), self.redactor.clone());
+        Http::new(deadline, proxies, trust, self.seed, log, redactor)
     }
 
     /// The file that `GITHUB_ENV` names.

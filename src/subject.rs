@@ -77,7 +77,7 @@ impl Run {
             true => settings.proxies.clone(),
             false => Proxies::default(),
         };
-        let http = self.provider_http(&fetch.url, proxies, deadline);
+        let http = self.provider_http(proxies, deadline);
         let redactor = self.redactor.clone();
         let audience = audience_to_hold(provider, settings).map(str::to_owned);
         Subject::Request(Box::new(move || {

@@ -20,6 +20,7 @@ use crate::error::{Code, Error};
 use crate::output::Log;
 use crate::proxy::{Proxies, Route};
 use crate::secret::Secret;
+use crate::words::Redactor;
 pub(crate) use trust::Trust;
 use wire::{Dialer, Failure, Lookup, Progress};
 
@@ -142,13 +143,15 @@ enum Next {
 }
 
 impl Http {
-    /// A client that has not connected to anything yet. `seed` makes the jitter of its waits.
+    /// A client that has not connected to anything yet. `seed` makes the jitter of its waits. The
+    /// redactor learns the password of each proxy that is used.
     pub(crate) fn new(
         deadline: Deadline,
         proxies: Proxies,
         trust: Trust,
         seed: u64,
         log: Log,
+        redactor: Redactor,
     ) -> Self {
         let progress = Arc::new(Progress::default());
         let config = Agent::config_builder()
@@ -165,7 +168,7 @@ impl Http {
             .max_idle_age(deadline.timeout())
             .build();
         let lookup = Lookup::new(deadline, proxies.clone(), progress.clone());
-        let dialer = Dialer::new(deadline, proxies.clone(), trust, progress.clone());
+        let dialer = Dialer::new(deadline, proxies.clone(), trust, progress.clone(), redactor);
         let agent = Agent::with_parts(config, dialer, lookup);
         Self {
             agent,

@@ -176,12 +176,27 @@ fn named(
             )
         })?);
     }
-    let anchors = anchors(&found);
-    if anchors.is_empty() {
+    trusting(&found, provider, || {
         let message = "SSL_CERT_FILE and SSL_CERT_DIR name no certificate to trust";
-        return Err(Error::new(Code::Tls, message));
+        Error::new(Code::Tls, message)
+    })
+}
+
+/// The verifier that takes these certificates for anchors; without any, the error.
+fn trusting(
+    found: &[CertificateDer<'static>],
+    provider: Arc<CryptoProvider>,
+    none: impl FnOnce() -> Error,
+) -> Result<Arc<dyn ServerCertVerifier>, Error> {
+    let anchors = anchors(found);
+    if anchors.is_empty() {
+        return Err(none());
     }
-    Ok(Arc::new(Verifier::of_anchors(anchors, provider)))
+    Ok(Arc::new(Verifier {
+        anchors,
+        themselves: Arc::new([]),
+        provider,
+    }))
 }
 
 /// The certificates in the files of a directory, each once: the names by hash that OpenSSL looks
@@ -222,14 +237,12 @@ fn of_system(
         .iter()
         .find_map(read)
         .or_else(|| in_directory(Path::new(system::CERTIFICATES), deadline).ok());
-    let anchors = anchors(&found.unwrap_or_default());
-    if anchors.is_empty() {
+    trusting(&found.unwrap_or_default(), provider, || {
         let message = "this system has no CA certificates to trust";
         let package =
             "install them (the package is called ca-certificates), or name a file with --cacert";
-        return Err(Error::new(Code::Tls, message).hint(package));
-    }
-    Ok(Arc::new(Verifier::of_anchors(anchors, provider)))
+        Error::new(Code::Tls, message).hint(package)
+    })
 }
 
 /// Checks a server's certificate against anchors, and against certificates trusted as themselves.
@@ -238,16 +251,6 @@ struct Verifier {
     anchors: RootCertStore,
     themselves: Arc<[CertificateDer<'static>]>,
     provider: Arc<CryptoProvider>,
-}
-
-impl Verifier {
-    fn of_anchors(anchors: RootCertStore, provider: Arc<CryptoProvider>) -> Self {
-        Self {
-            anchors,
-            themselves: Arc::new([]),
-            provider,
-        }
-    }
 }
 
 impl ServerCertVerifier for Verifier {

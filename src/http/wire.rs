@@ -24,6 +24,7 @@ use super::{HEAD_LIMIT, Trust, USER_AGENT, trust};
 use crate::clock::Deadline;
 use crate::error::{Code, Error};
 use crate::proxy::{Proxies, Proxy, Route};
+use crate::words::Redactor;
 
 /// Why there is no connection: what [`ureq::Error::Other`] carries from here.
 #[derive(Debug, thiserror::Error)]
@@ -333,6 +334,7 @@ pub(super) struct Dialer {
     trust: Trust,
     tls: OnceLock<Arc<ClientConfig>>,
     progress: Arc<Progress>,
+    redactor: Redactor,
 }
 
 impl Dialer {
@@ -341,6 +343,7 @@ impl Dialer {
         proxies: Proxies,
         trust: Trust,
         progress: Arc<Progress>,
+        redactor: Redactor,
     ) -> Self {
         Self {
             deadline,
@@ -348,6 +351,7 @@ impl Dialer {
             trust,
             tls: OnceLock::new(),
             progress,
+            redactor,
         }
     }
 
@@ -366,6 +370,10 @@ impl Dialer {
         };
         if let Route::Via(proxy) = &target.route {
             self.progress.enter(Stage::Tunnel);
+            // Whoever is on the way may repeat it.
+            if let Some(password) = &proxy.password {
+                self.redactor.learn(password);
+            }
             tunnel(&mut socket, proxy, &target.authority())?;
         }
         let stream = if target.is_https {
