@@ -13,15 +13,19 @@ use crate::world::*;
 
 const WHEEL: &str = "the wheel";
 
+/// Fails where a program is of another version, which would say nothing of this one.
+pub fn assert_installed(program: &str) {
+    let outcome = client(program).arg("--version").run();
+    let version = concat!("connect-credential ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(outcome.text(), version, "{outcome:?}");
+}
+
 #[test]
 fn the_installed_program_exchanges() {
     let Some(installed) = python_client("connect-credential", WHEEL) else {
         return;
     };
-    let outcome = client(&installed).arg("--version").run();
-    // A wheel of another version would say nothing of this one.
-    let version = concat!("connect-credential ", env!("CARGO_PKG_VERSION"), "\n");
-    assert_eq!(outcome.text(), version, "{outcome:?}");
+    assert_installed(&installed);
 
     let server = connect().start();
     let outcome = client(&installed)

@@ -16,7 +16,7 @@ use crate::support::proxy::Proxy;
 use crate::support::server::{Builder, Reply, Server, accept, get, post};
 use crate::world::*;
 
-const REQUEST_TOKEN: &str = "runner-request-token-4f8a1c";
+pub const REQUEST_TOKEN: &str = "runner-request-token-4f8a1c";
 
 /// An empty folder: with it, what `SSL_CERT_FILE` names is the whole trust.
 pub fn empty_folder() -> &'static str {
@@ -42,11 +42,11 @@ fn on_github(call: Call, url: &str) -> Call {
 }
 
 /// A GitHub that answers the request for a token like this.
-fn github(reply: Reply) -> Builder {
+pub fn github(reply: Reply) -> Builder {
     Server::tls().step(get("/token?api-version=2.0&audience=connect").reply(reply))
 }
 
-fn github_url(server: &Server) -> String {
+pub fn github_url(server: &Server) -> String {
     format!("{}/token?api-version=2.0", server.url())
 }
 
@@ -57,7 +57,7 @@ fn failing(reply: Reply) -> Outcome {
     on_github(at(&server, &[]), &github_url(&github)).fails(3, "identity_provider_failed")
 }
 
-fn sent_token(server: &Server) -> String {
+pub fn sent_token(server: &Server) -> String {
     let requests = server.requests();
     let exchange = requests
         .iter()

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::clients::*;
 use crate::documents::{EXAMPLE, README, in_a_shell, rows};
-use crate::providers::empty_folder;
+use crate::packages::assert_installed;
+use crate::providers::{REQUEST_TOKEN, empty_folder, github, github_url, sent_token};
 use crate::support::process::Run;
 use crate::support::server::{Reply, Server, get, post};
 use crate::world::*;
@@ -159,13 +160,6 @@ fn installing(program: &str, command: &str) -> Option<Run> {
     Some(run)
 }
 
-const VERSION: &str = concat!("connect-credential ", env!("CARGO_PKG_VERSION"), "\n");
-
-fn assert_installed(program: &Path) {
-    let outcome = Run::new(program).arg("--version").run();
-    assert_eq!(outcome.text(), VERSION, "{outcome:?}");
-}
-
 fn pip(command: &str) {
     let (Some(run), Some(python)) = (installing("pip", command), python_client("python", command))
     else {
@@ -175,7 +169,7 @@ fn pip(command: &str) {
     assert_success(&client(&python).args(["-m", "venv", &alone]).run());
     let path = std::env::var("PATH").unwrap_or_default();
     assert_success(&run.env("PATH", format!("{alone}/bin:{path}")).run());
-    assert_installed(&Path::new(&alone).join("bin/connect-credential"));
+    assert_installed(&format!("{alone}/bin/connect-credential"));
 }
 
 fn uvx(command: &str) {
@@ -190,7 +184,7 @@ fn pipx(command: &str) {
     if let Some(run) = installing("pipx", command) {
         let programs = folder("bin");
         assert_success(&run.env("PIPX_BIN_DIR", &programs).run());
-        assert_installed(&Path::new(&programs).join("connect-credential"));
+        assert_installed(&format!("{programs}/connect-credential"));
     }
 }
 
@@ -232,9 +226,7 @@ fn deploy(command: &str) {
         .route(get(&format!("/content/{GUID}/_bundle2/")).reply(Reply::text(200, "fine")))
         .route_with("GET", "/__api__/v1/tasks/", move |_| ok(task.clone()));
     let server = connect_for_rsconnect(server);
-    let github = Server::tls()
-        .route(get("/token?audience=connect").reply(Reply::json(200, json!({"value": token()}))))
-        .start();
+    let github = github(Reply::json(200, json!({"value": token()}))).start();
 
     let checkout = folder("checkout");
     let manifest = json!({"version": 1, "metadata": {"appmode": "static",
@@ -242,7 +234,8 @@ fn deploy(command: &str) {
         "files": {"index.html": {"checksum": "d41d8cd98f00b204e9800998ecf8427e"}}});
     std::fs::write(format!("{checkout}/index.html"), "").unwrap();
     std::fs::write(format!("{checkout}/manifest.json"), manifest.to_string()).unwrap();
-    let Some(run) = beside_rsconnect(&server, &job_of(command, &server)) else {
+    let command = command.replace(EXAMPLE, &server.url());
+    let Some(run) = beside_rsconnect(&server, &command.replace("GUID", GUID)) else {
         return;
     };
     let outcome = run
@@ -251,11 +244,8 @@ fn deploy(command: &str) {
         .env("CONNECT_CA_CERTIFICATE", "")
         .env("CONNECT_IDENTITY_TOKEN_FILE", "")
         .env("CONNECT_ALLOWED_SERVERS", server.url())
-        .env(
-            "ACTIONS_ID_TOKEN_REQUEST_URL",
-            format!("{}/token", github.url()),
-        )
-        .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "runner-request-token")
+        .env("ACTIONS_ID_TOKEN_REQUEST_URL", github_url(&github))
+        .env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN)
         .env("SSL_CERT_FILE", ca_file())
         .env("SSL_CERT_DIR", empty_folder())
         .dir(&checkout)
@@ -264,7 +254,7 @@ fn deploy(command: &str) {
     let requests = server.requests();
     let deployed = authorized(&requests, &format!("Key {KEY}"));
     assert!(deployed.contains(&&*at("/deploy")), "{requests:#?}");
-    assert_eq!(exchanged(&server), token());
+    assert_eq!(sent_token(&server), token());
 }
 
 // From other tools
@@ -277,20 +267,6 @@ fn beside_rsconnect(server: &Server, command: &str) -> Option<Run> {
     let run = in_a_shell(server, command);
     let run = run.env("PATH", format!("{built}:{rsconnect}:/usr/bin:/bin"));
     Some(run.limit(std::time::Duration::from_secs(60)))
-}
-
-/// The token that was exchanged.
-fn exchanged(server: &Server) -> String {
-    let requests = server.requests();
-    let exchange = requests
-        .iter()
-        .find(|request| request.target == TOKEN_ENDPOINT);
-    exchange.unwrap().field("subject_token").unwrap()
-}
-
-fn job_of(command: &str, server: &Server) -> String {
-    let command = command.replace(EXAMPLE, &server.url());
-    command.replace("GUID", GUID)
 }
 
 fn at(command: &str, server: &Server) -> String {
@@ -436,7 +412,8 @@ fn replayed(command: &str, server: &Server) -> String {
         outcome.stderr,
         outcome.status.unwrap()
     );
-    seen.replace(&server.port().to_string(), "PORT")
+    let seen = seen.replace(&server.port().to_string(), "PORT");
+    seen.replace(KEY, "Zq83...")
 }
 
 /// A folder with the files that the transcripts name.
@@ -445,23 +422,6 @@ fn demo_folder() -> String {
     std::fs::copy(ca_file(), format!("{folder}/ca.pem")).unwrap();
     std::fs::copy(token_file(), format!("{folder}/token.jwt")).unwrap();
     folder
-}
-
-/// A transcript without what differs from run to run: ports, keys, times.
-fn steady(transcript: &str) -> String {
-    let transcript = with_time_left(transcript);
-    let mut words = Vec::new();
-    for word in transcript.split_inclusive([' ', '\n', '"']) {
-        let end = word.trim_end_matches([' ', '\n', '"']);
-        let is_moment = end.len() == 20 && end.ends_with('Z') && end.starts_with("20");
-        let is_key = end == "Zq83..." || end == KEY;
-        words.push(match (is_moment, is_key) {
-            (true, _) => word.replace(end, "MOMENT"),
-            (_, true) => word.replace(end, "KEY"),
-            _ => word.to_owned(),
-        });
-    }
-    words.concat()
 }
 
 #[test]
@@ -517,7 +477,7 @@ fn rsconnect_sends_the_token_to_the_host_that_the_metadata_names_and_the_program
     let server = misleading(&other);
     call_at(&server, &[]).succeeds();
     assert_eq!(other.connections(), 0);
-    assert_eq!(exchanged(&server), token());
+    assert_eq!(sent_token(&server), token());
 
     let Some(rsconnect) = python_client("rsconnect", "what rsconnect login does with metadata")
     else {
@@ -528,5 +488,5 @@ fn rsconnect_sends_the_token_to_the_host_that_the_metadata_names_and_the_program
         .args(["--identity-token-file", token_file()])
         .run();
     assert_success(&outcome);
-    assert_eq!(exchanged(&other), token());
+    assert_eq!(sent_token(&other), token());
 }

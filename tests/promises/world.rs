@@ -354,7 +354,12 @@ pub fn transcript(server: &Server, args: &[&str], outcome: &Outcome) -> String {
         outcome.status.unwrap()
     );
     let text = text.replace(&server.url(), "https://connect.example.com");
-    let text = with_time_left(&text);
+    steady(&text)
+}
+
+/// A text without what differs from run to run: what the token has left, and moments.
+pub fn steady(text: &str) -> String {
+    let text = with_time_left(text);
     let mut shown = String::new();
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
